@@ -1,0 +1,19 @@
+"""The tables. No behaviour here beyond a model's own fields; ``deliveries`` writes."""
+
+from gemini_webhooks.models.deliveries import Attempt, ReceiverRun, TokenUse, WebhookDelivery
+from gemini_webhooks.models.endpoints import SigningSecret, WebhookEndpoint
+from gemini_webhooks.models.jobs import Job
+from gemini_webhooks.models.rejections import RejectedRequest
+from gemini_webhooks.models.results import ResultFile
+
+__all__ = [
+    "Attempt",
+    "Job",
+    "ReceiverRun",
+    "RejectedRequest",
+    "ResultFile",
+    "SigningSecret",
+    "TokenUse",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+]

@@ -1,0 +1,101 @@
+"""The fields that Django does not have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.storage import Storage, storages
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from gemini_webhooks.conf import settings
+from gemini_webhooks.exceptions import UnreadableRow
+
+if TYPE_CHECKING:
+    from gemini_webhooks.models.results import ResultFile
+
+
+class ExactCharField(models.CharField):
+    """A ``CharField`` for identifiers.
+
+    MariaDB and MySQL compare text without regard to case by default: two webhook ids that
+    differ only in case would be one, and the second event would be lost as a duplicate.
+    """
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        if connection.vendor == "mysql":
+            return f"varchar({self.max_length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        return super().db_type(connection)
+
+
+class ResultFileField(models.FileField):
+    """A ``FileField`` in the storage that ``RESULT_STORAGE`` names at the time of use."""
+
+    @property
+    def storage(self) -> Storage:
+        return storages[settings.RESULT_STORAGE]
+
+    @storage.setter
+    def storage(self, value: Storage) -> None:
+        """Django's own constructor sets it; the setting decides."""
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("storage", None)
+        return name, path, args, kwargs
+
+
+class RowCount(int):
+    """The number of rows of a result file; called, it iterates over the parsed rows."""
+
+    result: ResultFile
+
+    def __call__(self) -> Iterator[dict[str, Any]]:
+        """Yield each row as a dict, reading one line at a time.
+
+        Raises:
+            UnreadableRow: a line is not a JSON object.
+        """
+        with self.result.file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    raise UnreadableRow(number) from None
+                if not isinstance(row, dict):
+                    raise UnreadableRow(number)
+                yield row
+
+
+class RowsDescriptor:
+    """Lets ``result.rows`` be a number and ``result.rows()`` the rows, as the contract has it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, result: ResultFile | None, owner: type) -> Any:
+        if result is None:
+            return self
+        if self.name not in result.__dict__:
+            result.refresh_from_db(fields=[self.name])
+        value = result.__dict__[self.name]
+        if not isinstance(value, int):
+            return value
+        count = RowCount(value)
+        count.result = result
+        return count
+
+    def __set__(self, result: ResultFile, value: Any) -> None:
+        result.__dict__[self.name] = value
+
+
+class RowsField(models.BigIntegerField):
+    """A count of rows that can be called; see :class:`RowCount`."""
+
+    def contribute_to_class(self, cls: type[models.Model], name: str, **kwargs: Any) -> None:
+        super().contribute_to_class(cls, name, **kwargs)
+        setattr(cls, name, RowsDescriptor(name))

@@ -1,0 +1,65 @@
+"""Result files that deliveries announce."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from gemini_webhooks.models.deliveries import WebhookDelivery
+from gemini_webhooks.models.fields import ResultFileField, RowsField
+
+
+class ResultFile(models.Model):
+    """The output of a job: where it came from, how far it is and where it is kept."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        FETCHING = "fetching", _("fetching")
+        RETRYING = "retrying", _("retrying")
+        COMPLETE = "complete", _("complete")
+        FAILED = "failed", _("failed")
+
+    delivery = models.ForeignKey(
+        WebhookDelivery,
+        on_delete=models.CASCADE,
+        related_name="results",
+        verbose_name=_("delivery"),
+    )
+    source_uri = models.CharField(_("source"), max_length=1500)
+    state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
+    file = ResultFileField(_("file"), max_length=500, blank=True)
+    content_type = models.CharField(_("content type"), max_length=255, blank=True)
+    bytes_done = models.BigIntegerField(_("bytes fetched"), default=0)
+    size = models.BigIntegerField(_("size in bytes"), null=True, blank=True)
+    crc32c = models.CharField(_("CRC32C (base64)"), max_length=8, blank=True)
+    generation = models.CharField(_("object generation"), max_length=32, blank=True)
+    #: How many rows; called, ``result.rows()`` iterates over them, parsed.
+    rows = RowsField(_("rows"), default=0)
+    failed_rows = models.BigIntegerField(_("failed rows"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    claim = models.CharField(_("claim"), max_length=32, blank=True)
+    lease_until = models.DateTimeField(_("lease ends"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("result file")
+        verbose_name_plural = _("result files")
+        ordering = ["-created_at", "-pk"]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(state__in=["pending", "retrying"]),
+                name="gw_result_due",
+            ),
+            models.Index(
+                fields=["lease_until"], condition=Q(state="fetching"), name="gw_result_leased"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.source_uri

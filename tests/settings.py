@@ -1,0 +1,82 @@
+"""Settings of the test site: SQLite as default, every server that answers as further alias."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import dj_database_url
+import pymysql
+
+from tests import servers
+
+# Django asks for mysqlclient, which needs a compiler; PyMySQL speaks the same protocol.
+pymysql.version_info = (2, 2, 8, "final", 0)
+pymysql.install_as_MySQLdb()
+
+SCRATCH = Path(tempfile.gettempdir()) / f"gemini-webhooks-tests-{os.getuid()}-{os.getpid()}"
+SCRATCH.mkdir(parents=True, exist_ok=True)
+
+SECRET_KEY = "tests-only-" + "k" * 50
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+USE_TZ = os.environ.get("TEST_USE_TZ", "1") == "1"
+TIME_ZONE = "Europe/Berlin"
+ROOT_URLCONF = "tests.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "gemini_webhooks",
+    "tests.site",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+STATIC_URL = "/static/"
+MEDIA_ROOT = SCRATCH / "media"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": SCRATCH / "db.sqlite3",
+        "OPTIONS": {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL",
+        },
+        # A file, not memory: the concurrency tests use several connections.
+        "TEST": {"NAME": SCRATCH / "test.sqlite3"},
+    },
+}
+for alias in ("postgres", "mariadb"):
+    if servers.missing(alias) is None:
+        DATABASES[alias] = dj_database_url.parse(servers.URLS[alias])
+        DATABASES[alias]["TEST"] = {"NAME": f"gemini_webhooks_test_{os.getpid()}"}
+DATABASE_ROUTERS = ["tests.site.routers.ActiveAlias"]
+CELERY_BROKER_URL = "memory://"
+
+GEMINI_WEBHOOKS = {}
