@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
 
 class GeminiWebhooksConfig(AppConfig):
-    """Adds the system checks."""
+    """Adds the system checks and finds the site's Celery app."""
 
     name = "gemini_webhooks"
     verbose_name = _("Gemini webhooks")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from gemini_webhooks import checks  # noqa: F401  # importing registers the checks
+        """Register the system checks and note the Celery app; both need loaded apps."""
+        import_module("gemini_webhooks.checks")
+        import_module("gemini_webhooks.tasks").remember_app()

@@ -1,0 +1,232 @@
+"""System checks: what is wrong with the settings, said at start instead of at three at night."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  # its name
+from django.core.files.storage import storages
+from django.core.files.storage.handler import InvalidStorageError
+from django.utils.module_loading import import_string
+
+from gemini_webhooks import ciphers
+from gemini_webhooks.conf import KEYS, SETTING, settings
+from gemini_webhooks.exceptions import ConfigurationError
+from gemini_webhooks.verification import parse_secret
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+Check = Callable[[], Iterable[CheckMessage]]
+
+
+def _error(number: int, key: str, problem: str, hint: str) -> Error:
+    return Error(f'{SETTING}["{key}"] {problem}.', hint=hint, id=f"gemini_webhooks.E{number:03}")
+
+
+def _is_number(value: object, *, least: float, whole: bool) -> bool:
+    kinds = (int,) if whole else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and value >= least
+
+
+def _is_text_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
+
+
+@register("gemini_webhooks")
+def check_dict(**_: Any) -> list[CheckMessage]:
+    """E001: the setting is a dict. E002: it has no unknown key."""
+    configured = getattr(django_settings, SETTING, {})
+    if not isinstance(configured, Mapping):
+        return [Error(f"{SETTING} must be a dict.", id="gemini_webhooks.E001")]
+    return [
+        _error(2, str(key), "is not a setting", f"Known keys: {', '.join(sorted(KEYS))}.")
+        for key in configured
+        if key not in KEYS
+    ]
+
+
+def _checked(check: Check) -> Check:
+    """Register ``check``; it has nothing to look at while the setting is no dict."""
+
+    def run(**_: Any) -> list[CheckMessage]:
+        if not isinstance(getattr(django_settings, SETTING, {}), Mapping):
+            return []
+        return list(check())
+
+    run.__name__, run.__doc__ = check.__name__, check.__doc__
+    register(run, "gemini_webhooks")
+    return check
+
+
+@_checked
+def check_signing_secrets() -> Iterable[CheckMessage]:
+    """E003: every signing secret can be read."""
+    hint = "A list of the whsec_… secrets that Google showed when the webhook was created."
+    if not _is_text_list(settings.SIGNING_SECRETS):
+        yield _error(3, "SIGNING_SECRETS", "must be a list of texts, none of them empty", hint)
+        return
+    for position, secret in enumerate(settings.SIGNING_SECRETS):
+        try:
+            parse_secret(secret)
+        except ConfigurationError:
+            yield _error(
+                3, "SIGNING_SECRETS", f"has no signing secret at position {position}", hint
+            )
+
+
+@_checked
+def check_text_lists() -> Iterable[CheckMessage]:
+    """E004: lists of texts are lists of texts, not one text."""
+    for key in ("AUDIENCES", "ISSUERS", "ALLOWED_BUCKETS"):
+        if not _is_text_list(getattr(settings, key)):
+            yield _error(4, key, "must be a list of texts, none of them empty", "Use [] for none.")
+
+
+@_checked
+def check_buckets() -> Iterable[CheckMessage]:
+    """E005: buckets are names, not URIs."""
+    if not _is_text_list(settings.ALLOWED_BUCKETS):
+        return
+    for bucket in settings.ALLOWED_BUCKETS:
+        if "/" in bucket:
+            yield _error(
+                5, "ALLOWED_BUCKETS", f"has {bucket!r}", "Name the bucket alone, without gs://."
+            )
+
+
+@_checked
+def check_urls() -> Iterable[CheckMessage]:
+    """E006: URLs are https; plain http only to this machine. W001 for the public address."""
+    jwks = _host(settings.JWKS_URL)
+    if jwks is None or not (_is_https(settings.JWKS_URL) or jwks in LOCAL_HOSTS):
+        yield _error(6, "JWKS_URL", "must be an https URL", "Leave it out to use Google's.")
+    base = settings.PUBLIC_BASE_URL
+    if base is None:
+        return
+    host = _host(base)
+    if host is None or urlsplit(base).path.strip("/"):
+        yield _error(
+            6, "PUBLIC_BASE_URL", "must be scheme and host alone", 'As "https://app.example.com".'
+        )
+    elif not _is_https(base) and host not in LOCAL_HOSTS:
+        yield Warning(
+            f'{SETTING}["PUBLIC_BASE_URL"] is not https.',
+            hint="Google delivers only to https with a valid certificate.",
+            id="gemini_webhooks.W001",
+        )
+
+
+@_checked
+def check_numbers() -> Iterable[CheckMessage]:
+    """E007: numbers are numbers, and large enough to make sense."""
+    whole = {
+        "JWKS_CACHE_SECONDS": 1,
+        "TOLERANCE_SECONDS": 1,
+        "MAX_BODY_BYTES": 1,
+        "MAX_TOKEN_AGE_SECONDS": 1,
+        "MAX_RESULT_BYTES": 1,
+        "MAX_ATTEMPTS": 1,
+    }
+    broken = {"JWKS_TIMEOUT_SECONDS": 0.001, "RETRY_BASE_SECONDS": 0, "RETRY_MAX_SECONDS": 0}
+    for key, least in {**whole, **broken}.items():
+        if not _is_number(getattr(settings, key), least=least, whole=key in whole):
+            kind = "whole number" if key in whole else "number"
+            yield _error(
+                7, key, f"must be a {kind} of at least {least:g}", "Leave it out for the default."
+            )
+
+
+@_checked
+def check_switches() -> Iterable[CheckMessage]:
+    """E008: switches are True or False; the text "False" would be true."""
+    for key in ("REQUIRE_SEAL", "FETCH_RESULTS"):
+        if not isinstance(getattr(settings, key), bool):
+            yield _error(8, key, "must be True or False", "A text from the environment is neither.")
+
+
+@_checked
+def check_encryption_keys() -> Iterable[CheckMessage]:
+    """E009: every encryption key is a Fernet key."""
+    hint = "Make one with cryptography.fernet.Fernet.generate_key().decode()."
+    if not _is_text_list(settings.ENCRYPTION_KEYS):
+        yield _error(9, "ENCRYPTION_KEYS", "must be a list of texts, none of them empty", hint)
+        return
+    try:
+        ciphers.encrypt("check")
+    except ConfigurationError:
+        yield _error(9, "ENCRYPTION_KEYS", "has an entry that is no Fernet key", hint)
+
+
+@_checked
+def check_api_keys() -> Iterable[CheckMessage]:
+    """E010: API keys are texts by name."""
+    keys: object = settings.API_KEYS
+    if not isinstance(keys, Mapping) or not all(
+        isinstance(name, str) and (value is None or isinstance(value, str))
+        for name, value in keys.items()
+    ):
+        yield _error(10, "API_KEYS", "must be a dict of names and keys", 'As {"default": "…"}.')
+
+
+@_checked
+def check_result_storage() -> Iterable[CheckMessage]:
+    """E011: the alias is in STORAGES."""
+    try:
+        storages[settings.RESULT_STORAGE]
+    except (InvalidStorageError, TypeError, ImportError):
+        yield _error(
+            11,
+            "RESULT_STORAGE",
+            f"names {settings.RESULT_STORAGE!r}, which STORAGES does not have",
+            "Use an alias of STORAGES.",
+        )
+
+
+@_checked
+def check_queue_router() -> Iterable[CheckMessage]:
+    """E012: the queue router can be imported and called."""
+    if settings.QUEUE_ROUTER is None:
+        return
+    try:
+        usable = callable(import_string(settings.QUEUE_ROUTER))
+    except (ImportError, AttributeError, TypeError):
+        usable = False
+    if not usable:
+        yield _error(
+            12,
+            "QUEUE_ROUTER",
+            "is not the dotted path of a function",
+            "It is called with (event, receiver_name) and returns a queue name or None.",
+        )
+
+
+@_checked
+def check_retention() -> Iterable[CheckMessage]:
+    """E013: retention periods are days or None, for things that are kept."""
+    configured = getattr(django_settings, SETTING, {}).get("RETENTION_DAYS", {})
+    known = {"payloads", "deliveries", "rejections"}
+    if not isinstance(configured, Mapping) or not all(
+        name in known and (days is None or _is_number(days, least=1, whole=True))
+        for name, days in configured.items()
+    ):
+        yield _error(
+            13,
+            "RETENTION_DAYS",
+            f"must be a dict of days for {', '.join(sorted(known))}",
+            "A whole number of at least 1; None keeps for ever.",
+        )
+
+
+def _host(url: object) -> str | None:
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
+
+
+def _is_https(url: str) -> bool:
+    return url.startswith("https://")

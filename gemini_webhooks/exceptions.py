@@ -136,8 +136,14 @@ class GatewayError(GeminiWebhooksError):
     @property
     def permanent(self) -> bool:
         """Whether the same call will fail again: a 4xx other than 408 and 429."""
-        return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 429)
+        return (
+            self.status is not None and 400 <= self.status < 500 and self.status not in (408, 429)
+        )
 
 
 class RegistrationError(GeminiWebhooksError):
     """An endpoint could not be registered, changed or removed; the message says what to do."""
+
+
+class BrokerUnavailable(GeminiWebhooksError):
+    """Celery's broker took no message. Nothing is lost: the rows are there for the sweeper."""

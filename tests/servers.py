@@ -28,4 +28,6 @@ def missing(name: str) -> str | None:
             return None
     except OSError as error:
         variable = f"TEST_{name.upper()}_URL"
-        return f"no {name} at {address[0]}:{address[1]} ({error}); set {variable} or `make services`"
+        return (
+            f"no {name} at {address[0]}:{address[1]} ({error}); set {variable} or `make services`"
+        )

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from django.db import models
-from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -22,8 +21,8 @@ class WebhookDelivery(models.Model):
         PROCESSING = "processing", _("processing")
         PROCESSED = "processed", _("processed")
         FAILED = "failed", _("failed")
-        IGNORED = "ignored", _("ignored: no receiver connected")
-        UNREADABLE = "unreadable", _("unreadable: not JSON")
+        IGNORED = "ignored", _("ignored")
+        UNREADABLE = "unreadable", _("unreadable")
 
     class Signing(models.TextChoices):
         HMAC = "hmac", _("static (HMAC)")
@@ -83,17 +82,11 @@ class WebhookDelivery(models.Model):
         verbose_name_plural = _("deliveries")
         ordering = ["-received_at", "-pk"]
         indexes = [
-            models.Index(F("received_at").desc(), F("id").desc(), name="gw_delivery_newest"),
-            models.Index(
-                "state", F("received_at").desc(), F("id").desc(), name="gw_delivery_by_state"
-            ),
-            models.Index(
-                "event_type", F("received_at").desc(), F("id").desc(), name="gw_delivery_by_type"
-            ),
+            models.Index(fields=["-received_at", "-id"], name="gw_delivery_newest"),
+            models.Index(fields=["state", "-received_at"], name="gw_delivery_by_state"),
+            models.Index(fields=["event_type", "-received_at"], name="gw_delivery_by_type"),
             models.Index(fields=["resource_id"], name="gw_delivery_by_resource"),
-            models.Index(
-                fields=["sweep_at"], condition=Q(state="received"), name="gw_delivery_to_sweep"
-            ),
+            models.Index(fields=["state", "sweep_at"], name="gw_delivery_to_sweep"),
         ]
 
     def __str__(self) -> str:
@@ -142,6 +135,8 @@ class ReceiverRun(models.Model):
     #: How the coming attempt came about, and for whom.
     trigger = models.CharField(_("trigger"), max_length=20, default="delivery")
     actor = models.CharField(_("actor"), max_length=255, blank=True)
+    #: Told to the receiver as ``event.is_replay``, on retries of the replay too.
+    is_replay = models.BooleanField(_("replay"), default=False)
     claim = models.CharField(_("claim"), max_length=32, blank=True)
     claimed_at = models.DateTimeField(_("claimed"), null=True, blank=True)
     lease_until = models.DateTimeField(_("lease ends"), null=True, blank=True)
@@ -156,15 +151,9 @@ class ReceiverRun(models.Model):
             models.UniqueConstraint(fields=["delivery", "receiver"], name="gw_run_once"),
         ]
         indexes = [
-            models.Index(
-                fields=["next_attempt_at"],
-                condition=Q(state__in=["pending", "retrying"]),
-                name="gw_run_due",
-            ),
-            models.Index(
-                fields=["lease_until"], condition=Q(state="running"), name="gw_run_leased"
-            ),
-            models.Index(fields=["state", "receiver"], name="gw_run_by_state"),
+            models.Index(fields=["state", "next_attempt_at"], name="gw_run_due"),
+            models.Index(fields=["state", "lease_until"], name="gw_run_leased"),
+            models.Index(fields=["receiver", "state"], name="gw_run_by_receiver"),
         ]
 
     def __str__(self) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-
 
 
 class WebhookEndpoint(models.Model):
@@ -68,13 +66,6 @@ class SigningSecret(models.Model):
         verbose_name = _("signing secret")
         verbose_name_plural = _("signing secrets")
         ordering = ["-created_at", "-pk"]
-        indexes = [
-            models.Index(
-                fields=["endpoint"],
-                condition=Q(revoked_at__isnull=True),
-                name="gw_secret_unrevoked",
-            ),
-        ]
 
     def __str__(self) -> str:
         return self.hint

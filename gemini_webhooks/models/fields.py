@@ -16,8 +16,13 @@ from gemini_webhooks.exceptions import UnreadableRow
 if TYPE_CHECKING:
     from gemini_webhooks.models.results import ResultFile
 
+    CharField = models.CharField[str, str]
+    BigIntegerField = models.BigIntegerField[Any, Any]
+else:  # generic only in the stubs
+    CharField, BigIntegerField = models.CharField, models.BigIntegerField
 
-class ExactCharField(models.CharField):
+
+class ExactCharField(CharField):
     """A ``CharField`` for identifiers.
 
     MariaDB and MySQL compare text without regard to case by default: two webhook ids that
@@ -25,6 +30,7 @@ class ExactCharField(models.CharField):
     """
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        """Ask MariaDB and MySQL for a binary collation."""
         if connection.vendor == "mysql":
             return f"varchar({self.max_length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
         return super().db_type(connection)
@@ -35,6 +41,7 @@ class ResultFileField(models.FileField):
 
     @property
     def storage(self) -> Storage:
+        """The storage that ``RESULT_STORAGE`` names now."""
         return storages[settings.RESULT_STORAGE]
 
     @storage.setter
@@ -42,6 +49,7 @@ class ResultFileField(models.FileField):
         """Django's own constructor sets it; the setting decides."""
 
     def deconstruct(self) -> Any:
+        """Keep the storage out of migrations: it is a setting."""
         name, path, args, kwargs = super().deconstruct()
         kwargs.pop("storage", None)
         return name, path, args, kwargs
@@ -93,9 +101,12 @@ class RowsDescriptor:
         result.__dict__[self.name] = value
 
 
-class RowsField(models.BigIntegerField):
+class RowsField(BigIntegerField):
     """A count of rows that can be called; see :class:`RowCount`."""
 
-    def contribute_to_class(self, cls: type[models.Model], name: str, **kwargs: Any) -> None:
-        super().contribute_to_class(cls, name, **kwargs)
+    def contribute_to_class(
+        self, cls: type[models.Model], name: str, private_only: bool = False
+    ) -> None:
+        """Put the descriptor in the place of the plain attribute."""
+        super().contribute_to_class(cls, name, private_only)
         setattr(cls, name, RowsDescriptor(name))

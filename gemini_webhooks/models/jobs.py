@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -49,11 +48,7 @@ class Job(models.Model):
         verbose_name_plural = _("jobs")
         ordering = ["-submitted_at", "-pk"]
         indexes = [
-            models.Index(
-                fields=["due_at"],
-                condition=Q(state__in=["submitted", "requires_action"]),
-                name="gw_job_due",
-            ),
+            models.Index(fields=["state", "due_at"], name="gw_job_due"),
         ]
 
     def __str__(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -27,6 +26,8 @@ class ResultFile(models.Model):
         related_name="results",
         verbose_name=_("delivery"),
     )
+    #: Counts the files of one delivery, from 0.
+    position = models.PositiveSmallIntegerField(_("position"), default=0, editable=False)
     source_uri = models.CharField(_("source"), max_length=1500)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
     file = ResultFileField(_("file"), max_length=500, blank=True)
@@ -50,15 +51,12 @@ class ResultFile(models.Model):
         verbose_name = _("result file")
         verbose_name_plural = _("result files")
         ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "position"], name="gw_result_once"),
+        ]
         indexes = [
-            models.Index(
-                fields=["next_attempt_at"],
-                condition=Q(state__in=["pending", "retrying"]),
-                name="gw_result_due",
-            ),
-            models.Index(
-                fields=["lease_until"], condition=Q(state="fetching"), name="gw_result_leased"
-            ),
+            models.Index(fields=["state", "next_attempt_at"], name="gw_result_due"),
+            models.Index(fields=["state", "lease_until"], name="gw_result_leased"),
         ]
 
     def __str__(self) -> str:

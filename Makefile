@@ -1,0 +1,48 @@
+# `make demo` and `make test` need Python and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: demo test services lint types layers docs tox check clean
+
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[gcs,genai]" --group dev
+	touch $@
+
+demo: $(BIN)/.installed  ## the main job on SQLite and a broker that needs no server; SERVE=1 keeps it running
+	$(BIN)/python example_project/manage.py demo $(if $(SERVE),--serve)
+
+test: $(BIN)/.installed  ## the whole suite; REQUIRE_SERVICES=1 turns skips for want of a server into failures
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=$(COVERAGE_MIN)
+
+COVERAGE_MIN ?= 95
+
+services:  ## install and start PostgreSQL, MariaDB, Redis and RabbitMQ on Debian, where they are missing
+	sh scripts/services.sh
+
+lint: $(BIN)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/.installed
+	$(BIN)/mypy
+
+layers: $(BIN)/.installed
+	$(BIN)/lint-imports
+
+docs: $(BIN)/.installed
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
+
+tox: $(BIN)/.installed
+	$(BIN)/tox run --skip-missing-interpreters=true
+
+check: lint types layers docs test  ## everything but the tox matrix
+
+clean:
+	rm -rf $(VENV) .tox .demo build dist docs/_build .coverage .coverage.*

@@ -1,0 +1,16 @@
+"""The Celery app; web processes and workers both use it."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+import gemini_webhooks
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.config.settings")
+
+app = Celery("studio")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.beat_schedule = {**gemini_webhooks.beat_schedule()}
+app.autodiscover_tasks()

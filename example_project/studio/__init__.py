@@ -1,0 +1,1 @@
+"""The studio: keeps what the model answered, row by row."""

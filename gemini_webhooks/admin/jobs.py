@@ -1,0 +1,63 @@
+"""The ledger of jobs that this site started."""
+
+# ruff: noqa: D102  # a column says in its description what it shows
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from gemini_webhooks.admin.badges import badge
+from gemini_webhooks.admin.base import ReadOnlyAdmin
+from gemini_webhooks.admin.rendering import json_block
+from gemini_webhooks.models import Job
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    """Jobs whose end this site waits for, or has learnt."""
+
+    list_display = (
+        "resource_id",
+        "kind",
+        "state_badge",
+        "submitted_at",
+        "due_at",
+        "delivery_link",
+    )
+    list_filter = ("state", "kind", "submitted_at")
+    list_select_related = ("delivery",)
+    deferred = ("user_metadata", "delivery__body", "delivery__user_metadata")
+    search_fields = ("resource_id__startswith", "delivery__webhook_id__startswith")
+    search_help_text = _("The beginning of a resource id or webhook id.")
+    fieldsets = (
+        (
+            None,
+            {"fields": ("resource_id", "kind", "state_badge", "submitted_at", "due_at", "event")},
+        ),
+        (_("Asking Google"), {"fields": ("api_key_name",)}),
+        (_("User metadata"), {"fields": ("metadata",), "classes": ("gw-wide",)}),
+    )
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, job: Job) -> SafeString:
+        return badge(job.state, job.get_state_display())
+
+    @admin.display(description=_("delivery"))
+    def delivery_link(self, job: Job) -> SafeString | str:
+        return self.link(job.delivery)
+
+    @admin.display(description=_("delivery"))
+    def event(self, job: Job) -> SafeString | str:
+        if job.delivery is None:
+            return str(_("No event about it has come yet."))
+        return self.link(job.delivery)
+
+    @admin.display(description=_("user metadata"))
+    def metadata(self, job: Job) -> SafeString:
+        return json_block(
+            job.user_metadata,
+            label=_("User metadata"),
+            empty=_("The job was started without metadata."),
+        )

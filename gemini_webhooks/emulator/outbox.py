@@ -1,0 +1,189 @@
+"""Delivers events: signs, posts, retries, repeats, and logs every try."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from gemini_webhooks.emulator.options import Options
+from gemini_webhooks.emulator.scheduler import Scheduler
+from gemini_webhooks.emulator.signing import Signer, hmac_signature
+from gemini_webhooks.emulator.transport import Transport, Unreachable
+
+ISSUER = "https://generativelanguage.googleapis.com"
+TOKEN_SECONDS = 3600
+MAX_PAUSE_SECONDS = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One event for one target.
+
+    Attributes:
+        webhook_id: the same on every try.
+        target: the URI to call.
+        event: the envelope.
+        body: the envelope as it is sent.
+        secret: signing secret of a registered webhook; ``None`` for a dynamic one.
+    """
+
+    webhook_id: str
+    target: str
+    event: Mapping[str, Any] = field(repr=False)
+    body: bytes = field(repr=False)
+    secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """One POST.
+
+    Attributes:
+        number: counted from 1 for each message.
+        status: HTTP status of the answer; ``None`` if there was none, then ``error`` says why.
+        at: aware time of the try.
+        duplicate: whether the message had been delivered before.
+    """
+
+    webhook_id: str
+    event_type: str
+    target: str
+    signing: str
+    number: int
+    status: int | None
+    error: str
+    at: datetime
+    duplicate: bool
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver answered 2xx."""
+        return self.status is not None and 200 <= self.status < 300
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, fit for JSON."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+
+class Outbox:
+    """Sends messages in the background.
+
+    Args:
+        options: retries, duplicates, token and timeout.
+        scheduler: runs the tries.
+        signer: signs the tokens.
+    """
+
+    def __init__(self, options: Options, scheduler: Scheduler, signer: Signer) -> None:
+        self._options = options
+        self._scheduler = scheduler
+        self._signer = signer
+        self._transport = Transport(options.delivery_timeout)
+        self._lock = threading.Lock()
+        self._tries: list[Try] = []
+        self._posted = 0
+
+    @property
+    def tries(self) -> list[Try]:
+        """All tries so far, oldest first."""
+        with self._lock:
+            return list(self._tries)
+
+    def post(self, message: Message) -> None:
+        """Deliver ``message`` soon."""
+        twice = self._is_sent_twice()
+        self._scheduler.after(0, partial(self._try, message, number=1, twice=twice))
+
+    def wait_idle(self, timeout: float = 10) -> bool:
+        """Wait until all jobs have ended and all messages are delivered or given up.
+
+        Returns:
+            ``False`` if that takes longer than ``timeout`` seconds.
+        """
+        return self._scheduler.wait_idle(timeout)
+
+    def close(self) -> None:
+        """Break off the tries under way."""
+        self._transport.close()
+
+    def _is_sent_twice(self) -> bool:
+        """Spread the duplicates evenly, so that every run of a test has the same ones."""
+        share = self._options.duplicates
+        with self._lock:
+            self._posted += 1
+            return int(self._posted * share) > int((self._posted - 1) * share)
+
+    def _try(self, message: Message, *, number: int, twice: bool, duplicate: bool = False) -> None:
+        made = self._post(message, number, duplicate=duplicate)
+        with self._lock:
+            self._tries.append(made)
+        self._options.report(_line(made))
+        if made.delivered and twice:
+            again = partial(self._try, message, number=number + 1, twice=False, duplicate=True)
+            self._scheduler.after(0, again)
+        if made.delivered or duplicate or number >= self._options.max_tries:
+            return
+        pause = min(self._options.retry_base * 2 ** (number - 1), MAX_PAUSE_SECONDS)
+        self._scheduler.after(pause, partial(self._try, message, number=number + 1, twice=twice))
+
+    def _post(self, message: Message, number: int, *, duplicate: bool) -> Try:
+        at = datetime.now(UTC)
+        status, error = None, ""
+        try:
+            status = self._transport.post(message.target, self._headers(message), message.body)
+        except Unreachable as reason:
+            error = str(reason)
+        return Try(
+            webhook_id=message.webhook_id,
+            event_type=message.event["type"],
+            target=message.target,
+            signing="jwt" if message.secret is None else "hmac",
+            number=number,
+            status=status,
+            error=error,
+            at=at,
+            duplicate=duplicate,
+        )
+
+    def _headers(self, message: Message) -> dict[str, str]:
+        timestamp = int(time.time())
+        if message.secret is None:
+            signature = self._signer.token(self._claims(message, timestamp))
+        else:
+            signature = hmac_signature(message.secret, message.webhook_id, timestamp, message.body)
+        return {
+            "content-type": "application/json",
+            "user-agent": "gemini-emulator",
+            "connection": "close",
+            "webhook-id": message.webhook_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature,
+        }
+
+    def _claims(self, message: Message, timestamp: int) -> dict[str, Any]:
+        bound: dict[str, Mapping[str, Any]] = {
+            "event": message.event,
+            "body": {"body_sha256": hashlib.sha256(message.body).hexdigest()},
+            "webhook_id": {"webhook_id": message.webhook_id},
+            "unbound": {},
+        }
+        return {
+            "iss": ISSUER,
+            "aud": self._options.audience or message.target,
+            "iat": timestamp,
+            "exp": timestamp + TOKEN_SECONDS,
+            **bound[self._options.token],
+        }
+
+
+def _line(made: Try) -> str:
+    outcome = made.error if made.status is None else f"HTTP {made.status}"
+    note = " (duplicate)" if made.duplicate else ""
+    address = made.target.partition("?")[0]
+    return f"{made.event_type} {made.webhook_id} -> {address} try {made.number}{note}: {outcome}"

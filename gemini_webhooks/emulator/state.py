@@ -1,0 +1,50 @@
+"""One emulator: all that it knows, in memory."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+
+from gemini_webhooks.emulator.collection import Collection
+from gemini_webhooks.emulator.objects import ObjectStore
+from gemini_webhooks.emulator.options import Options
+from gemini_webhooks.emulator.outbox import Outbox
+from gemini_webhooks.emulator.resources import Batch, Interaction, Video, Webhook
+from gemini_webhooks.emulator.scheduler import Scheduler
+from gemini_webhooks.emulator.signing import Signer
+from gemini_webhooks.emulator.uploads import FileStore
+
+
+class Emulator:
+    """The resources, and the machinery that ends jobs and delivers events.
+
+    Hold ``lock`` around any use of the collections; requests do so.
+
+    Attributes:
+        outbox: ``outbox.tries`` is the log of deliveries, ``outbox.wait_idle()`` waits.
+        storage: ``storage.put()`` makes an object that can be fetched.
+    """
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.lock = threading.RLock()
+        self.webhooks: Collection[Webhook] = Collection("Webhook")
+        self.batches: Collection[Batch] = Collection("Batch")
+        self.interactions: Collection[Interaction] = Collection("Interaction")
+        self.videos: Collection[Video] = Collection("Operation")
+        self.files = FileStore()
+        self.storage = ObjectStore()
+        self.signer = Signer()
+        self.scheduler = Scheduler()
+        self.outbox = Outbox(self.options, self.scheduler, self.signer)
+
+    def close(self) -> None:
+        """Drop the jobs and deliveries that are left, and end the threads."""
+        self.outbox.close()
+        self.scheduler.close()
+
+
+@cache
+def shared() -> Emulator:
+    """The emulator of a site that has the URLs in its own URLconf."""
+    return Emulator()

@@ -1,0 +1,292 @@
+"""The only module that calls ``google-genai``.
+
+Works with 2.34 and 3.x; the package is imported when a call is made, as it is an extra. Whatever
+the SDK and the HTTP client below it raise leaves here as :class:`GatewayError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import urlsplit
+
+from gemini_webhooks.conf import GOOGLE_API, SETTING, settings
+from gemini_webhooks.exceptions import ConfigurationError, GatewayError, GeminiWebhooksError
+
+if TYPE_CHECKING:
+    from io import IOBase
+
+    from google.genai import Client
+    from google.genai.webhooks import WebhookSubscribedEvent
+
+BASE_URL_VARIABLE = "GOOGLE_GEMINI_BASE_URL"
+CALL_TIMEOUT_MS = 20_000
+#: Between two pieces of a download, not for all of it. Less than the lease of a result file.
+DOWNLOAD_TIMEOUT_MS = 40_000
+#: What the SDK tells the server about our patience; without it, the above.
+DOWNLOAD_SERVER_TIMEOUT_SECONDS = 3600
+PAGE_SIZE = 1000
+MAX_MESSAGE_LENGTH = 1000
+#: Where the SDK itself goes instead of the API's host when the machine has a client certificate.
+MTLS_HOST = "generativelanguage.mtls.googleapis.com"
+
+
+class Sink(Protocol):
+    """Takes the bytes of a download, in order."""
+
+    def write(self, chunk: bytes, /) -> int:
+        """Take ``chunk``; what it raises ends the download."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteWebhook:
+    """A webhook as Google knows it.
+
+    Attributes:
+        id: at Google.
+        name: free text, may be empty.
+        uri: where events are sent.
+        subscribed_events: event types.
+        state: ``enabled``, ``disabled`` or ``disabled_due_to_failed_deliveries``; an open set.
+        new_signing_secret: ``whsec_…``, in the answer to a creation only; it cannot be read again.
+    """
+
+    id: str
+    name: str
+    uri: str
+    subscribed_events: tuple[str, ...]
+    state: str
+    new_signing_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """A file of the Files API.
+
+    Attributes:
+        size: in bytes, if Google says it.
+        sha256: base64, if Google says it.
+        content_type: may be empty.
+    """
+
+    size: int | None
+    sha256: str
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOutput:
+    """Where the output of a batch is.
+
+    Attributes:
+        state: ``JOB_STATE_…``.
+        file_name: ``files/…`` if it is a file, otherwise empty.
+        answers: inline answers in the order of the requests, each with any of ``metadata``,
+            ``response`` and ``error``; ``None`` if the batch has no inline answers.
+    """
+
+    state: str
+    file_name: str
+    answers: tuple[Mapping[str, Any], ...] | None = field(repr=False)
+
+
+def create_webhook(
+    *, api_key_name: str, name: str, uri: str, subscribed_events: Sequence[str]
+) -> RemoteWebhook:
+    """Register ``uri`` at Google. The answer holds the signing secret, this once.
+
+    Raises:
+        GatewayError: Google refused or did not answer; without an answer it may exist
+            nevertheless.
+        ConfigurationError: no such API key, or the extra is not installed.
+    """
+    with _calling(api_key_name) as client:
+        events = cast("Sequence[WebhookSubscribedEvent]", subscribed_events)  # an open set
+        return _webhook(client.webhooks.create(name=name, uri=uri, subscribed_events=events))
+
+
+def get_webhook(*, api_key_name: str, webhook_id: str) -> RemoteWebhook:
+    """Read one webhook. Raises as :func:`create_webhook` does."""
+    with _calling(api_key_name) as client:
+        return _webhook(client.webhooks.get(webhook_id))
+
+
+def list_webhooks(*, api_key_name: str) -> list[RemoteWebhook]:
+    """Read all webhooks of the key's project. Raises as :func:`create_webhook` does."""
+    found: list[RemoteWebhook] = []
+    token: str | None = None
+    with _calling(api_key_name) as client:
+        while True:
+            page = client.webhooks.list(page_size=PAGE_SIZE, page_token=token)
+            found += map(_webhook, page.webhooks or ())
+            token = page.next_page_token
+            if not token:
+                return found
+
+
+def ping_webhook(*, api_key_name: str, webhook_id: str) -> None:
+    """Have Google send a test event. Raises as :func:`create_webhook` does."""
+    with _calling(api_key_name) as client:
+        client.webhooks.ping(webhook_id)
+
+
+def delete_webhook(*, api_key_name: str, webhook_id: str) -> None:
+    """Remove a webhook. Raises as :func:`create_webhook` does."""
+    with _calling(api_key_name) as client:
+        client.webhooks.delete(webhook_id)
+
+
+def batch_output(*, api_key_name: str, name: str) -> BatchOutput:
+    """Read the output of a batch, ``batches/…``. Raises as :func:`create_webhook` does.
+
+    The SDK parses all inline answers at once; Google limits them by the size of the request.
+    """
+    with _calling(api_key_name) as client:
+        batch = client.batches.get(name=name)
+        output = batch.dest
+        answers = output.inlined_responses if output else None
+        return BatchOutput(
+            state=batch.state.value if batch.state else "",
+            file_name=(output.file_name if output else None) or "",
+            answers=None if answers is None else tuple(map(_plain, answers)),
+        )
+
+
+def get_file(*, api_key_name: str, name: str) -> RemoteFile:
+    """Read what is known about a file, ``files/…``. Raises as :func:`create_webhook` does."""
+    with _calling(api_key_name) as client:
+        file = client.files.get(name=name)
+        return RemoteFile(
+            size=file.size_bytes,
+            sha256=file.sha256_hash or "",
+            content_type=file.mime_type or "",
+        )
+
+
+def download_file(*, api_key_name: str, name: str, sink: Sink) -> None:
+    """Write the content of a file, ``files/…``, to ``sink``, in pieces of about 1 MiB.
+
+    Both SDK lines stream into a ``destination`` without holding the file in memory. Neither can
+    start in the middle: they take the 206 that answers a ``Range`` for an error.
+
+    Raises:
+        GatewayError, ConfigurationError: as :func:`create_webhook` does.
+        GeminiWebhooksError: what ``sink`` raised.
+    """
+    with _calling(api_key_name) as client:
+        client.files.download(
+            file=name,
+            destination=cast("IOBase", sink),  # only its write() is called
+            config={
+                "http_options": {
+                    "timeout": DOWNLOAD_TIMEOUT_MS,
+                    "headers": {"X-Server-Timeout": str(DOWNLOAD_SERVER_TIMEOUT_SECONDS)},
+                }
+            },
+        )
+
+
+def base_url() -> str:
+    """Where the SDK's calls go: Google, or what its environment variable names."""
+    return os.environ.get(BASE_URL_VARIABLE) or GOOGLE_API
+
+
+@contextmanager
+def _calling(api_key_name: str) -> Iterator[Client]:
+    key = _api_key(api_key_name)
+    try:
+        yield _client(os.getpid(), key, base_url())
+    except GeminiWebhooksError:
+        raise
+    except ImportError:
+        raise ConfigurationError(
+            "google-genai is not installed: pip install 'django-gemini-webhooks[genai]'"
+        ) from None
+    except Exception as error:  # noqa: BLE001  # the SDK lets those of three libraries through
+        raise _gateway_error(error) from None
+
+
+def _api_key(name: str) -> str:
+    key = settings.API_KEYS.get(name)
+    if not key:
+        raise ConfigurationError(
+            f"{SETTING}['API_KEYS'] has no key {name!r}, or it is empty"
+            + (" (the environment variable GEMINI_API_KEY)" if name == "default" else "")
+        )
+    return key
+
+
+@lru_cache(maxsize=8)
+def _client(pid: int, api_key: str, url: str) -> Client:
+    """A client closes itself when it is dropped; connections are not shared across a fork."""
+    del pid  # only tells the entries of the cache apart
+    from google.genai import Client  # noqa: PLC0415  # an extra
+    from google.genai.types import HttpOptions, HttpRetryOptions  # noqa: PLC0415  # an extra
+
+    def stay_at_home(request: Any) -> None:
+        # Redirects are followed, with the key: only within the host that it is meant for.
+        if _origin(str(request.url)) not in homes:
+            raise GatewayError("the Gemini API redirected to another host; not followed")
+
+    homes = {_origin(url), ("https", MTLS_HOST, 443)}
+    return Client(
+        api_key=api_key,
+        vertexai=False,
+        http_options=HttpOptions(
+            base_url=url,
+            timeout=CALL_TIMEOUT_MS,
+            # Whoever calls has a retry of its own. SDK 2.x repeats webhook calls once even so.
+            retry_options=HttpRetryOptions(attempts=1),
+            client_args={"event_hooks": {"request": [stay_at_home]}},
+        ),
+    )
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or (443 if parts.scheme == "https" else 80),
+    )
+
+
+def _webhook(remote: Any) -> RemoteWebhook:
+    return RemoteWebhook(
+        id=remote.id or "",
+        name=remote.name or "",
+        uri=remote.uri or "",
+        subscribed_events=tuple(remote.subscribed_events or ()),
+        state=remote.state or "",
+        new_signing_secret=remote.new_signing_secret,
+    )
+
+
+def _plain(answer: Any) -> Mapping[str, Any]:
+    """An inline answer with the field names that result files have."""
+    plain: dict[str, Any] = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return plain
+
+
+def _gateway_error(error: Exception) -> GatewayError:
+    # Its two halves report differently: ``code`` and ``details``, ``status_code`` and ``body``.
+    for status_name, body_name in (("code", "details"), ("status_code", "body")):
+        status = getattr(error, status_name, None)
+        if isinstance(status, int):
+            body = getattr(error, body_name, None)
+            message = _message(body) or f"the Gemini API answered with HTTP status {status}"
+            return GatewayError(message[:MAX_MESSAGE_LENGTH], status=status)
+    # Its text may quote what was sent or received.
+    kind = type(error.__cause__ or error).__name__
+    return GatewayError(f"the Gemini API gave no usable answer ({kind})")
+
+
+def _message(body: Any) -> str:
+    """Google's own text; a proxy's page is not one."""
+    inner = body.get("error") if isinstance(body, Mapping) else None
+    message = inner.get("message") if isinstance(inner, Mapping) else None
+    return message if isinstance(message, str) else ""

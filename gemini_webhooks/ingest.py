@@ -1,0 +1,172 @@
+"""Receives a webhook: verify, parse, record, hand off. Nothing else happens in the request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from django.db import Error as DatabaseTrouble
+
+from gemini_webhooks import deliveries, dispatch, endpoints, events, rejections, seals
+from gemini_webhooks.conf import settings
+from gemini_webhooks.endpoints import Acceptance
+from gemini_webhooks.events import Event
+from gemini_webhooks.exceptions import ConfigurationError, Rejected, Unauthorised, Undecided
+from gemini_webhooks.verification import (
+    IncomingRequest,
+    KeySet,
+    SignedHeaders,
+    VerifiedRequest,
+    hmac,
+    jwt,
+    read_headers,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """The answer to a request that is believed.
+
+    Attributes:
+        status: whether it was stored now or before.
+        delivery_id: primary key of the delivery.
+    """
+
+    status: Literal["accepted", "duplicate"]
+    delivery_id: int
+
+
+def receive(request: IncomingRequest, slug: str | None = None) -> Receipt:
+    """Verify and store one request.
+
+    Args:
+        request: what came.
+        slug: the registered endpoint that it came to; ``None`` is the root endpoint.
+
+    Raises:
+        Rejected: it is not believed; recorded, within limits.
+        Undecided: it cannot be decided or stored now.
+    """
+    try:
+        return _receive(request, slug)
+    except Rejected as rejected:
+        reject(request, slug, rejected)
+        raise
+    except ConfigurationError as error:
+        logger.error("webhook not decided: %s", error)  # noqa: TRY400  # the message says it all
+        raise Undecided("misconfigured", str(error), retry_after=60) from None
+    except DatabaseTrouble as error:
+        # Not the error itself: its text may quote the row, and so the payload.
+        logger.error("cannot store deliveries: %s", type(error).__name__)  # noqa: TRY400
+        raise Undecided("database_unavailable", "the database does not answer") from None
+
+
+def reject(request: IncomingRequest, slug: str | None, rejected: Rejected) -> None:
+    """Record a refused request, unless too many were recorded just now."""
+    suppressed = rejections.quota.take()
+    if suppressed is None:
+        return
+    rejected.diagnosis = _diagnosis(request, slug or "", rejected)
+    logger.warning("webhook refused: %s: %s", rejected.code, rejected.diagnosis)
+    rejections.record(request, slug or "", rejected, suppressed)
+
+
+def _receive(request: IncomingRequest, slug: str | None) -> Receipt:
+    headers = read_headers(request, tolerance_seconds=settings.TOLERANCE_SECONDS)
+    acceptance = endpoints.accepted_at(slug)
+    verified = _verify(request, headers, acceptance)
+    event: Event | None
+    try:
+        verified, event = _unseal(verified, events.parse(verified), acceptance)
+        events.storable(event.user_metadata)
+    except events.Unreadable:
+        _require_seal(verified)
+        event = None
+    recorded = deliveries.record(
+        verified,
+        event,
+        endpoint_id=acceptance.endpoint_id,
+        received_at=request.received_at,
+        hand_off_now=dispatch.broker_is_up(),
+    )
+    if recorded.created and event is not None:
+        dispatch.hand_off(recorded.delivery_id)
+    return Receipt(
+        status="accepted" if recorded.created else "duplicate", delivery_id=recorded.delivery_id
+    )
+
+
+def _verify(
+    request: IncomingRequest, headers: SignedHeaders, acceptance: Acceptance
+) -> VerifiedRequest:
+    if headers.is_token:
+        key_set = KeySet(
+            settings.JWKS_URL,
+            cache_seconds=settings.JWKS_CACHE_SECONDS,
+            timeout_seconds=settings.JWKS_TIMEOUT_SECONDS,
+        )
+        return jwt.verify(headers, request.body, key_set, acceptance.token_rules, datetime.now(UTC))
+    try:
+        key = hmac.verify(headers, request.body, acceptance.keys)
+    except Unauthorised:
+        if acceptance.unusable:
+            raise Undecided(
+                "secret_unreadable", f"{acceptance.unusable} signing secret(s) cannot be read"
+            ) from None
+        raise
+    return VerifiedRequest(
+        webhook_id=headers.webhook_id,
+        body=request.body,
+        signing="hmac",
+        key_hint=key.hint,
+        secret_id=key.secret_id,
+    )
+
+
+def _unseal(
+    verified: VerifiedRequest, event: Event, acceptance: Acceptance
+) -> tuple[VerifiedRequest, Event]:
+    """Put what the seal says in the place of the metadata that came along."""
+    sealed: Mapping[str, Any] | None
+    try:
+        sealed = seals.open_seal(event.user_metadata, endpoint=acceptance.slug)
+    except Unauthorised:
+        if verified.signing == "jwt" and settings.REQUIRE_SEAL:
+            raise
+        sealed = None
+    if sealed is None:
+        _require_seal(verified)
+        return verified, replace(event, user_metadata=seals.strip_seal(event.user_metadata))
+    return replace(verified, sealed_metadata=sealed), replace(event, user_metadata=sealed)
+
+
+def _require_seal(verified: VerifiedRequest) -> None:
+    if verified.signing == "jwt" and settings.REQUIRE_SEAL:
+        raise Unauthorised(
+            "seal_missing",
+            "the event carries no seal of this site: was its job started elsewhere, or without "
+            "gemini_webhooks.jobs.webhook_config()?",
+        )
+
+
+def _diagnosis(request: IncomingRequest, slug: str, rejected: Rejected) -> str:
+    """What an operator would like to know; found out only for rejections that are recorded."""
+    if rejected.code != "signature_mismatch":
+        return rejected.diagnosis
+    try:
+        headers = read_headers(request, tolerance_seconds=settings.TOLERANCE_SECONDS)
+        if headers.is_token:
+            return rejected.diagnosis
+        own = endpoints.accepted_at(slug).keys
+        if not own:
+            return "no signing secret is configured for this address"
+        return hmac.explain_mismatch(
+            headers, request.body, own=own, others=endpoints.keys_elsewhere(slug)
+        )
+    except (Rejected, DatabaseTrouble):
+        return rejected.diagnosis

@@ -1,0 +1,133 @@
+"""``manage.py gemini_webhooks SUBCOMMAND``: what operators and scripts do, by hand or by cron."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gemini_webhooks import processing, registration, replay, tasks
+from gemini_webhooks.events import CATALOGUE
+from gemini_webhooks.exceptions import GeminiWebhooksError
+from gemini_webhooks.models import WebhookDelivery, WebhookEndpoint
+
+
+class Command(BaseCommand):
+    """Parses arguments, calls one use-case, prints what it did."""
+
+    help = "Endpoints, deliveries and their processing. Exit code 0 means done, 1 means not."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the subcommands."""
+        subcommands = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+
+        def add(name: str, summary: str) -> ArgumentParser:
+            sub = subcommands.add_parser(name, help=summary, description=summary)
+            sub.add_argument("--json", action="store_true", help="print JSON for scripts")
+            return sub
+
+        add("endpoints", "list the registered endpoints")
+
+        create = add("create", "register a webhook at Google and keep its signing secret")
+        create.add_argument("slug", help="last part of the address")
+        create.add_argument("--name", default="", help="for people; the slug by default")
+        create.add_argument(
+            "--event",
+            action="append",
+            dest="events",
+            metavar="TYPE",
+            help=f"event type, may be repeated; all by default: {', '.join(CATALOGUE)}",
+        )
+        create.add_argument("--api-key", default="default", metavar="NAME", help="one of API_KEYS")
+        create.add_argument("--audience", action="append", dest="audiences", metavar="AUD")
+
+        ping = add("ping", "have Google send a test event to an endpoint")
+        ping.add_argument("slug")
+
+        again = add("replay", "run the receivers of a stored delivery again")
+        again.add_argument("webhook_id", metavar="WEBHOOK_ID")
+        again.add_argument("--receiver", action="append", dest="receivers", metavar="NAME")
+        again.add_argument("--actor", help="who asks for it; the login name by default")
+
+        sweep = add("sweep", "hand on what was lost between database and broker")
+        sweep.add_argument("--limit", type=int, default=500, help="rows of each kind at most")
+
+        drain = add("drain", "process what is due straight from the database, without a broker")
+        drain.add_argument("--limit", type=int, help="end after so many steps")
+
+    def handle(self, *_: Any, subcommand: str, **options: Any) -> None:
+        """Run one subcommand."""
+        try:
+            report = getattr(self, f"_{subcommand}")(options)
+        except GeminiWebhooksError as error:
+            raise CommandError(str(error)) from None
+        if options["json"]:
+            self.stdout.write(json.dumps(report, indent=2, default=str))
+            return
+        for line in _lines(report):
+            self.stdout.write(line)
+
+    def _endpoints(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002  # same signature for all
+        return [_endpoint(endpoint) for endpoint in WebhookEndpoint.objects.all()]
+
+    def _create(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        endpoint = registration.create(
+            options["slug"],
+            name=options["name"],
+            subscribed_events=options["events"] or tuple(CATALOGUE),
+            api_key_name=options["api_key"],
+            audiences=options["audiences"] or (),
+        )
+        return _endpoint(endpoint)
+
+    def _ping(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        endpoint = WebhookEndpoint.objects.filter(slug=options["slug"]).first()
+        if endpoint is None:
+            raise CommandError(f"There is no endpoint “{options['slug']}”.")
+        registration.ping(endpoint)
+        return {"pinged": endpoint.slug, "uri": endpoint.uri}
+
+    def _replay(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        delivery = WebhookDelivery.objects.filter(webhook_id=options["webhook_id"]).first()
+        if delivery is None:
+            raise CommandError(f"There is no delivery with the webhook id {options['webhook_id']}.")
+        runs = replay.replay(
+            delivery, receivers=options["receivers"], actor=options["actor"] or getpass.getuser()
+        )
+        return {"replayed": delivery.webhook_id, "runs": len(runs)}
+
+    def _sweep(self, options: Mapping[str, Any]) -> dict[str, int]:
+        counts: dict[str, int] = tasks.sweep(options["limit"], everything=True)
+        return counts
+
+    def _drain(self, options: Mapping[str, Any]) -> dict[str, int]:
+        drained = processing.drain(options["limit"])
+        return {
+            "deliveries": drained.deliveries,
+            "runs": drained.runs,
+            "results": drained.results,
+        }
+
+
+def _endpoint(endpoint: WebhookEndpoint) -> dict[str, Any]:
+    return {
+        "slug": endpoint.slug,
+        "name": endpoint.name,
+        "uri": endpoint.uri,
+        "state": endpoint.state,
+        "remote_id": endpoint.remote_id,
+        "subscribed_events": endpoint.subscribed_events,
+        "last_delivery_at": endpoint.last_delivery_at,
+    }
+
+
+def _lines(report: Any) -> list[str]:
+    if isinstance(report, list):
+        return ["  ".join(str(row[key]) for key in ("slug", "state", "uri")) for row in report] or [
+            "No endpoints yet; `manage.py gemini_webhooks create SLUG` registers one."
+        ]
+    return [f"{key}: {value}" for key, value in report.items()]

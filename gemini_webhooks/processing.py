@@ -1,0 +1,256 @@
+"""Runs receivers one by one and records the outcome.
+
+Knows nothing of Celery: it says what is to be handed on as :class:`Handoff` values, and whoever
+called does that, be it a task or a loop over the database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from django.db import transaction
+
+from gemini_webhooks import deliveries, events, leases, receivers, results, signals
+from gemini_webhooks.backoff import retry_delay
+from gemini_webhooks.conf import settings
+from gemini_webhooks.deliveries import Claim, LeaseLost, PlannedRun
+from gemini_webhooks.exceptions import GiveUp, PayloadPruned, RetryLater
+from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+
+logger = logging.getLogger(__name__)
+
+
+class ReceiverNotConnected(Exception):
+    """No receiver of this name is connected in this process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handoff:
+    """Something to be done next, here or in another worker.
+
+    Attributes:
+        kind: ``run``: a receiver run; ``result``: a result file to fetch; ``delivery``: a
+            delivery to take into processing.
+        id: primary key of that row.
+        queue: Celery queue, ``None`` for the default one.
+        delay: seconds to wait before.
+    """
+
+    kind: Literal["delivery", "run", "result"]
+    id: int
+    queue: str | None = None
+    delay: float = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drained:
+    """What :func:`drain` did, counted."""
+
+    deliveries: int = 0
+    runs: int = 0
+    results: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What :func:`sweep` found: what to hand on, and how many deliveries it settled."""
+
+    handoffs: tuple[Handoff, ...] = field(default=())
+    settled: int = 0
+
+
+def plan(delivery_id: int) -> list[Handoff]:
+    """Take a received delivery into processing: one run per receiver, and its result file.
+
+    Planning twice changes nothing.
+    """
+    delivery = WebhookDelivery.objects.using(deliveries.alias()).filter(pk=delivery_id).first()
+    if delivery is None or delivery.state != WebhookDelivery.State.RECEIVED:
+        return []
+    event = events.parse(deliveries.stored(delivery))
+    source = event.result_source if settings.FETCH_RESULTS else None
+    planned = [
+        PlannedRun(receiver=receiver.name, queue=receivers.queue_for(event, receiver))
+        for receiver in receivers.matching(event, WebhookDelivery)
+    ]
+    if source:
+        planned += [
+            PlannedRun(
+                receiver=receiver.name,
+                queue=receivers.queue_for(event, receiver),
+                waits_for_result=True,
+            )
+            for receiver in receivers.awaiting_result(event, WebhookDelivery)
+        ]
+    if not deliveries.start(delivery, event, planned, source):
+        return []
+    ready = delivery.runs.filter(next_attempt_at__isnull=False)
+    handoffs = [Handoff(kind="run", id=run.pk, queue=run.queue or None) for run in ready]
+    handoffs += [Handoff(kind="result", id=result.pk) for result in delivery.results.all()]
+    return handoffs
+
+
+def run(run_id: int) -> list[Handoff]:
+    """Run one receiver once, if the run is due and nobody else has it.
+
+    Returns:
+        The retry to schedule, if there is to be one.
+    """
+    held = deliveries.claim(run_id)
+    if held is None:
+        return []
+    if held.run.attempts > settings.MAX_ATTEMPTS:
+        deliveries.bury_lost(held)
+        _announce_failure(held.run)
+        return []
+    handoffs: list[Handoff] = []
+    try:
+        handoffs = _attempt(held)
+    except LeaseLost:
+        logger.warning("run %s was taken over by another worker; rolled back", run_id)
+        return []
+    deliveries.settle(held.run.delivery_id)
+    return handoffs
+
+
+def fetch_result(result_id: int) -> list[Handoff]:
+    """Fetch a result file and let the receivers that wait for it start."""
+    outcome = results.fetch(result_id)
+    if outcome.state == "retrying":
+        return [Handoff(kind="result", id=result_id, delay=outcome.retry_in or 0)]
+    if outcome.state == "busy":
+        return []
+    result = ResultFile.objects.using(deliveries.alias()).filter(pk=result_id).first()
+    return _after_fetch(result) if result else []
+
+
+def sweep(limit: int = 500, *, everything: bool = False) -> Swept:
+    """Find what was lost on the way: never handed off, overdue, or left by a dead worker.
+
+    Args:
+        limit: how many rows of each kind at most.
+        everything: also what may still be under way; doing a thing twice changes nothing.
+    """
+    overdue = 0 if everything else deliveries.SWEEP_GRACE_SECONDS
+    waiting = deliveries.to_dispatch(limit, overdue_only=not everything)
+    handoffs = [Handoff(kind="delivery", id=pk) for pk in waiting]
+    for result in deliveries.unreleased(limit):
+        handoffs += _after_fetch(result)
+    handoffs += [
+        Handoff(kind="run", id=pk, queue=queue or None)
+        for pk, queue in deliveries.runs_due(limit, overdue_seconds=overdue)
+    ]
+    handoffs += [
+        Handoff(kind="result", id=pk)
+        for pk in deliveries.results_due(limit, overdue_seconds=overdue)
+    ]
+    deliveries.handed_off(waiting)
+    return Swept(handoffs=tuple(handoffs), settled=deliveries.settle_all())
+
+
+def drain(limit: int | None = None) -> Drained:
+    """Process from the database until nothing is due, without any broker.
+
+    Args:
+        limit: end after so many deliveries, runs and results together.
+    """
+    work: dict[str, Callable[[int], object]] = {
+        "delivery": plan,
+        "run": run,
+        "result": fetch_result,
+    }
+    done: Counter[str] = Counter()
+    seen: set[Handoff] = set()
+    while limit is None or done.total() < limit:
+        left = 100 if limit is None else min(100, limit - done.total())
+        # What asked to be run again at once has had its turn.
+        found = [item for item in sweep(left, everything=True).handoffs if item not in seen]
+        if not found:
+            break
+        for item in found[:left]:
+            seen.add(item)
+            work[item.kind](item.id)
+            done[item.kind] += 1
+    return Drained(deliveries=done["delivery"], runs=done["run"], results=done["result"])
+
+
+def _attempt(held: Claim) -> list[Handoff]:
+    current = held.run
+    try:
+        _execute(held)
+    except LeaseLost:
+        raise
+    except RetryLater as request:
+        deliveries.postpone(held, request.seconds)
+        return [_again(current, request.seconds)]
+    except (GiveUp, PayloadPruned) as error:
+        deliveries.bury(held, error, gave_up=True)
+    except Exception as error:  # noqa: BLE001  # a receiver may raise anything
+        if current.attempts < settings.MAX_ATTEMPTS:
+            delay = retry_delay(current.attempts)
+            deliveries.retry(held, error, delay)
+            return [_again(current, delay)]
+        deliveries.bury(held, error)
+    else:
+        return []
+    _announce_failure(current)
+    return []
+
+
+def _execute(held: Claim) -> None:
+    current = held.run
+    delivery = current.delivery
+    event = events.parse(deliveries.stored(delivery), is_replay=current.is_replay)
+    receiver = _receiver(current, event)
+    arguments = {"sender": WebhookDelivery, "event": event, "delivery": delivery}
+    if current.result is not None:
+        arguments["result"] = current.result
+    with leases.renewing(held):
+        if not receiver.atomic:
+            receiver(**arguments)
+            deliveries.succeed(held)
+            return
+        with transaction.atomic(using=deliveries.alias()):
+            receiver(**arguments)
+            deliveries.succeed(held)
+
+
+def _receiver(current: ReceiverRun, event: events.Event) -> receivers.Receiver:
+    find = receivers.matching if current.result_id is None else receivers.awaiting_result
+    for receiver in find(event, WebhookDelivery):
+        if receiver.name == current.receiver:
+            return receiver
+    raise ReceiverNotConnected(
+        f"{current.receiver} is not connected in this worker: was it renamed, or is the module "
+        "that connects it not imported by its app's ready()?"
+    )
+
+
+def _again(current: ReceiverRun, delay: float) -> Handoff:
+    return Handoff(kind="run", id=current.pk, queue=current.queue or None, delay=delay)
+
+
+def _after_fetch(result: ResultFile) -> list[Handoff]:
+    if result.state == ResultFile.State.COMPLETE:
+        released = deliveries.release(result.pk)
+        queues = dict(result.runs.filter(pk__in=released).values_list("pk", "queue"))
+        return [Handoff(kind="run", id=pk, queue=queues[pk] or None) for pk in released]
+    for buried in deliveries.bury_waiting(result.pk, result.error):
+        _announce_failure(buried)
+    return []
+
+
+def _announce_failure(dead: ReceiverRun) -> None:
+    """Send ``delivery_failed``; what its receivers do wrong is logged, not raised."""
+    dead.refresh_from_db()
+    try:
+        event = events.parse(deliveries.stored(dead.delivery), is_replay=dead.is_replay)
+    except (PayloadPruned, events.Unreadable):
+        event = None
+    signals.delivery_failed.send_robust(
+        sender=WebhookDelivery, event=event, delivery=dead.delivery, run=dead
+    )

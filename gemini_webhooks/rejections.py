@@ -1,0 +1,97 @@
+"""Keeps a record of refused requests; capped, so that a flood cannot fill the table."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from django.db import DatabaseError
+
+from gemini_webhooks import clock, signals
+from gemini_webhooks.events import storable_text
+from gemini_webhooks.exceptions import Rejected
+from gemini_webhooks.models import RejectedRequest
+from gemini_webhooks.verification.types import IncomingRequest
+
+logger = logging.getLogger(__name__)
+
+#: Nothing in these is secret. The signature is left out: a dynamic one is a bearer token.
+SAFE_HEADERS = ("content-length", "content-type", "user-agent", "webhook-id", "webhook-timestamp")
+MAX_HEADER_LENGTH = 300
+#: Rows that one process writes in one window at most; further requests are only counted.
+ROWS_PER_WINDOW = 60
+WINDOW_SECONDS = 60.0
+#: The table never holds many more rows than this.
+MAX_ROWS = 10_000
+TRIM_EVERY = 100
+
+
+@dataclass
+class Quota:
+    """Says which rejections are recorded, and counts the others."""
+
+    started: float = float("-inf")
+    taken: int = 0
+    suppressed: int = 0
+    since_trim: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> int | None:
+        """``None``: do not record this one. Otherwise how many were not, since the last."""
+        with self.lock:
+            if time.monotonic() - self.started >= WINDOW_SECONDS:
+                self.started, self.taken = time.monotonic(), 0
+            if self.taken >= ROWS_PER_WINDOW:
+                self.suppressed += 1
+                return None
+            self.taken += 1
+            self.since_trim += 1
+            suppressed, self.suppressed = self.suppressed, 0
+            return suppressed
+
+    def trim_is_due(self) -> bool:
+        """Whether it is time to look at the size of the table."""
+        with self.lock:
+            if self.since_trim < TRIM_EVERY:
+                return False
+            self.since_trim = 0
+            return True
+
+
+quota = Quota()
+
+
+def record(request: IncomingRequest, slug: str, rejected: Rejected, suppressed: int) -> None:
+    """Store a rejection and send ``request_rejected``. A database that is down is no obstacle."""
+    try:
+        row = RejectedRequest.objects.create(
+            reason=rejected.code,
+            status=rejected.status,
+            diagnosis=storable_text(rejected.diagnosis, 2000),
+            endpoint_slug=storable_text(slug, 100),
+            headers={
+                name: storable_text(request.headers[name], MAX_HEADER_LENGTH)
+                for name in SAFE_HEADERS
+                if name in request.headers
+            },
+            body_digest=sha256(request.body).hexdigest() if request.body else "",
+            body_size=len(request.body),
+            received_at=clock.for_database(request.received_at),
+            suppressed=suppressed,
+        )
+        if quota.trim_is_due():
+            _trim()
+    except DatabaseError as error:
+        logger.warning("rejection %s not recorded: %s", rejected.code, type(error).__name__)
+        return
+    signals.request_rejected.send_robust(sender=RejectedRequest, rejection=row, code=row.reason)
+
+
+def _trim() -> None:
+    rows = RejectedRequest.objects.order_by("-pk")
+    oldest_kept = rows.values_list("pk", flat=True)[MAX_ROWS - 1 : MAX_ROWS].first()
+    if oldest_kept is not None:
+        rows.filter(pk__lt=oldest_kept).delete()

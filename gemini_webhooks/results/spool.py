@@ -1,0 +1,112 @@
+"""Part files: what has been fetched so far stays on disk, so that a retry goes on from there.
+
+They lie in a folder of this user's own below the system's one for temporary files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from django.core.files import locks
+
+from gemini_webhooks.exceptions import ResultError
+
+STALE_SECONDS = 2 * 24 * 3600
+SUFFIX = ".part"
+
+
+@contextmanager
+def part_file(result_id: int, uri: str, generation: str) -> Iterator[BinaryIO]:
+    """Open the part file of a result, created if need be, locked against other workers.
+
+    It is removed at the end, unless the block raised a ``ResultError`` that is not permanent or
+    anything unexpected.
+
+    Args:
+        result_id: primary key.
+        uri: where the bytes come from.
+        generation: which version of them; the part files of others are removed.
+
+    Raises:
+        ResultError: the folder is not safe, the disk is full, or another worker has the file.
+    """
+    with disk_errors():
+        folder = _folder()
+        prefix = f"{result_id}-{_short(uri)}-"
+        path = folder / f"{prefix}{_short(generation)}{SUFFIX}"
+        _remove_stale(folder)
+        for other in set(folder.glob(f"{prefix}*{SUFFIX}")) - {path}:
+            other.unlink(missing_ok=True)
+    with _opened(path) as file:
+        try:
+            yield file
+        except ResultError as error:
+            if error.permanent:
+                path.unlink(missing_ok=True)
+            raise
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn an ``OSError`` into a ``ResultError`` that says so; it is worth another attempt."""
+    try:
+        yield
+    except OSError as error:
+        where = tempfile.gettempdir()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResultError(f"no space left on the disk of {where}", permanent=False) from None
+        raise ResultError(
+            f"{where} cannot be used: {os.strerror(error.errno or 0)}", permanent=False
+        ) from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with disk_errors():
+        file = os.fdopen(os.open(path, flags, 0o600), "r+b")
+    try:
+        if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
+            raise ResultError("another worker on this machine is fetching it", permanent=False)
+        yield file
+    finally:
+        with disk_errors():
+            file.close()
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _folder() -> Path:
+    """The folder, checked: on a shared machine somebody else may have made it first."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = Path(tempfile.gettempdir()) / f"gemini-webhooks-results-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    is_ours = not hasattr(os, "getuid") or (
+        found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077
+    )
+    if not stat.S_ISDIR(found.st_mode) or not is_ours:
+        raise ResultError(
+            f"{folder} is not a folder that only this user can enter: remove it", permanent=False
+        )
+    return folder
+
+
+def _remove_stale(folder: Path) -> None:
+    oldest = time.time() - STALE_SECONDS
+    for path in folder.glob(f"*{SUFFIX}"):
+        with suppress(FileNotFoundError):  # another worker was faster
+            if path.lstat().st_mtime < oldest:
+                path.unlink()

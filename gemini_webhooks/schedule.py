@@ -1,0 +1,22 @@
+"""What Celery beat has to run for this app."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class BeatEntry(TypedDict):
+    """One entry of Celery's ``beat_schedule``; ``schedule`` is in seconds."""
+
+    task: str
+    schedule: float
+
+
+def beat_schedule() -> dict[str, BeatEntry]:
+    """Return the entries for Celery's ``beat_schedule``.
+
+    ``app.conf.beat_schedule = {**gemini_webhooks.beat_schedule(), ...}``
+    """
+    return {
+        "gemini-webhooks-sweep": {"task": "gemini_webhooks.tasks.sweep", "schedule": 30.0},
+    }
