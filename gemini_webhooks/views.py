@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Protocol
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import connections, transaction
@@ -54,6 +55,23 @@ def _incoming(request: HttpRequest, slug: str | None) -> IncomingRequest:
     return IncomingRequest(headers=headers, body=body, received_at=received_at)
 
 
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _source(request: HttpRequest) -> _Readable:
+    """Where to read the body from.
+
+    Under WSGI Django reads as much as ``Content-Length`` says, which is nothing for a chunked
+    body. Servers that end such a body themselves say so, and may be read directly.
+    """
+    has_length = bool(request.META.get("CONTENT_LENGTH"))
+    if not has_length and request.META.get("wsgi.input_terminated"):
+        stream: _Readable = request.META["wsgi.input"]
+        return stream
+    return request
+
+
 def _body(request: HttpRequest) -> bytes:
     """Read the raw body, never more than one byte over the limit."""
     limit = settings.MAX_BODY_BYTES
@@ -61,9 +79,10 @@ def _body(request: HttpRequest) -> bytes:
     declared = request.META.get("CONTENT_LENGTH") or "0"
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise too_large
+    source = _source(request)
     body = bytearray()
     try:
-        while chunk := request.read(limit + 1 - len(body)):
+        while chunk := source.read(limit + 1 - len(body)):
             body += chunk
             if len(body) > limit:
                 raise too_large

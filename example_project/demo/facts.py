@@ -15,15 +15,12 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from django.db.models import Prefetch
-
 from example_project.demo.errors import DemoFailed
 from example_project.demo.jobs import Batch, Forgery
 from example_project.studio.models import BatchRow
 from gemini_webhooks.models import (
     Attempt,
     Job,
-    ReceiverRun,
     RejectedRequest,
     ResultFile,
     WebhookDelivery,
@@ -83,11 +80,6 @@ class Seen:
     rows: dict[str, list[BatchRow]]
     jobs: list[Job]
 
-    @property
-    def webhook_ids(self) -> set[str]:
-        """Of the deliveries."""
-        return {delivery.webhook_id for delivery in self.deliveries.values()}
-
     def duplicates_of(self, delivery: WebhookDelivery) -> list[dict[str, Any]]:
         """The tries that repeated a delivery that had succeeded."""
         mine = (made for made in self.tries if made["webhook_id"] == delivery.webhook_id)
@@ -134,13 +126,12 @@ class Seen:
 
 def look(story: Story) -> Seen:
     """Read it all."""
-    # The sender's side first: what it knows to be answered is in the database.
+    # Effects are read after what they are the effects of, so that none of them seems to be missing:
+    # what the sender knows to be answered is stored, what a receiver has done is there.
     tries = _tries()
     ids = story.resource_ids
-    runs = ReceiverRun.objects.prefetch_related("attempt_log")
-    deliveries = WebhookDelivery.objects.filter(resource_id__in=ids).prefetch_related(
-        Prefetch("runs", runs), "results"
-    )
+    stored = WebhookDelivery.objects.filter(resource_id__in=ids)
+    deliveries = list(stored.prefetch_related("runs__attempt_log", "results"))
     rows: dict[str, list[BatchRow]] = {resource_id: [] for resource_id in ids}
     for row in BatchRow.objects.filter(batch_id__in=ids).defer("text"):
         rows[row.batch_id].append(row)

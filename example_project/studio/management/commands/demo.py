@@ -115,29 +115,29 @@ class Command(BaseCommand):
     def _act(self) -> Story:
         self.screen.heading("What happens")
         self.screen.start_clock()
-        say = self.screen.happened
         endpoint = registration.create(SLUG)
-        secret = endpoint.signing_secrets.get()
-        say("registered", SLUG, f"{urlsplit(endpoint.uri).path}, secret {secret.hint}")
-        static = submit("static", 200)
+        hint = endpoint.signing_secrets.get().hint
+        self.screen.happened("registered", SLUG, f"{urlsplit(endpoint.uri).path}, secret {hint}")
+
+        static = self._submit("static", 200, "event to the registered endpoint")
         jobs.track(static.name)
-        say("submitted", static.label, _submitted(static, "event to the registered endpoint"))
+
         metadata = {"tenant": TENANT}
         config = jobs.webhook_config(metadata)
-        dynamic = submit("dynamic", 20, webhook_config=config, tenant=TENANT)
+        how = f"webhook_config, tenant {TENANT}, sealed"
+        dynamic = self._submit("dynamic", 20, how, webhook_config=config, tenant=TENANT)
         jobs.track(dynamic.name, user_metadata=metadata)
-        say(
-            "submitted",
-            dynamic.label,
-            _submitted(dynamic, f"webhook_config, tenant {TENANT}, sealed"),
-        )
+
         unsealed = {"uris": config["uris"], "user_metadata": metadata}
-        stranger = submit("stranger", 2, webhook_config=unsealed, tenant=TENANT)
-        say(
-            "submitted", stranger.label, _submitted(stranger, "names our address, without our seal")
-        )
-        forgery = forge(endpoint.uri)
-        return Story(batches=[static, dynamic], stranger=stranger, forgery=forgery)
+        how = "names our address, without our seal"
+        stranger = self._submit("stranger", 2, how, webhook_config=unsealed, tenant=TENANT)
+
+        return Story(batches=[static, dynamic], stranger=stranger, forgery=forge(endpoint.uri))
+
+    def _submit(self, label: str, count: int, how: str, **options: Any) -> Batch:
+        batch = submit(label, count, **options)
+        self.screen.happened("submitted", label, f"{count} requests; {how}")
+        return batch
 
     def _watch(self, story: Story, processes: Processes) -> Seen:
         with self.screen.watching():
@@ -175,10 +175,6 @@ class Command(BaseCommand):
             while True:
                 processes.check()
                 time.sleep(POLL_SECONDS)
-
-
-def _submitted(batch: Batch, how: str) -> str:
-    return f"{len(batch.keys)} requests; {how}"
 
 
 def _end(*_: object) -> NoReturn:
