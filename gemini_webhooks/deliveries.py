@@ -18,7 +18,7 @@ from django.db import IntegrityError, router, transaction
 from django.db.models import Case, Exists, F, Max, OuterRef, Q, QuerySet, Value, When
 
 from gemini_webhooks import clock
-from gemini_webhooks.events import Event, storable, storable_text
+from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import GeminiWebhooksError, PayloadPruned, Unauthorised
 from gemini_webhooks.models import (
     Attempt,
@@ -30,6 +30,7 @@ from gemini_webhooks.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from gemini_webhooks.storable import storable, storable_text
 from gemini_webhooks.verification.types import VerifiedRequest
 
 #: A worker that has not renewed its claim for so long is taken for dead.

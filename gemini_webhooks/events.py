@@ -7,7 +7,6 @@ disagree in places; where they do, every reading is accepted.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -161,26 +160,6 @@ def parse(verified: VerifiedRequest, *, is_replay: bool = False) -> Event:
     )
 
 
-def storable(value: Any) -> Any:
-    """JSON ``value`` as every database takes it: no NUL, no lone surrogate, no infinity.
-
-    The body keeps the exact bytes; this is for the columns that are searched.
-
-    Raises:
-        Unreadable: nested too deeply.
-    """
-    try:
-        return _storable(value)
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
-
-
-def storable_text(text: str, limit: int) -> str:
-    """``text`` as every database takes it, at most ``limit`` characters."""
-    cleaned = text[:limit].replace("\x00", "\ufffd")
-    return cleaned.encode("utf-8", "replace").decode("utf-8")
-
-
 def _load(body: bytes) -> Any:
     try:
         return json.loads(body, parse_constant=_refuse_constant)
@@ -216,17 +195,3 @@ def _moment(value: Any) -> datetime | None:
         return None
     # Databases differ in the years that they can hold; none of those is an event's.
     return moment if 1970 <= moment.year <= 9000 else None
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return storable_text(value, len(value))
-    if isinstance(value, Mapping):
-        return {
-            storable_text(str(key), len(str(key))): _storable(item) for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -83,7 +83,6 @@ def _receive(request: IncomingRequest, slug: str | None) -> Receipt:
     event: Event | None
     try:
         verified, event = _unseal(verified, events.parse(verified), acceptance)
-        events.storable(event.user_metadata)
     except events.Unreadable:
         _require_seal(verified)
         event = None

@@ -12,9 +12,9 @@ from django.urls import NoReverseMatch, reverse
 from gemini_webhooks import clock, seals
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import alias
-from gemini_webhooks.events import storable
 from gemini_webhooks.exceptions import ConfigurationError
 from gemini_webhooks.models import Job, WebhookEndpoint
+from gemini_webhooks.storable import storable
 
 #: Google ends a batch that was not processed in time after 24 h (guide) or 48 h (SDK).
 DUE_AFTER = timedelta(hours=24)

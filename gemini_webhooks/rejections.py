@@ -11,9 +11,9 @@ from hashlib import sha256
 from django.db import DatabaseError
 
 from gemini_webhooks import clock, signals
-from gemini_webhooks.events import storable_text
 from gemini_webhooks.exceptions import Rejected
 from gemini_webhooks.models import RejectedRequest
+from gemini_webhooks.storable import storable_text
 from gemini_webhooks.verification.types import IncomingRequest
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from typing import Any
 from django.core import signing
 
 from gemini_webhooks.exceptions import Unauthorised
+from gemini_webhooks.storable import MAX_DEPTH, storable
 
 #: Key of the seal within ``user_metadata``.
 SEAL_KEY = "gemini_webhooks_seal"
@@ -84,6 +85,10 @@ def _as_json(metadata: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"user_metadata cannot be written as JSON: {error}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"user_metadata cannot be written as JSON: {error}") from None
+    if storable(copy) != copy:
+        raise ValueError(
+            f"user_metadata must not hold NUL or lone surrogates, nor {MAX_DEPTH} or more levels"
+        )
     if copy != plain:
         raise ValueError(
             "user_metadata would come back changed: JSON has only text as keys, and lists where "

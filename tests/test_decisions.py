@@ -298,13 +298,14 @@ def test_worker_that_died_before_settling_is_mended_by_the_sweeper(static: Stati
         b'{"type": "x", "timestamp": 1e999}',
         b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"type": "x", "data": {"user_metadata": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}}",
+        b'{"type": "x", "data": {"user_metadata": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}}",
         b'{"type": NaN}',
         b'{"type": "a", "type": "b"}',
         b'"text"',
         b"",
         b"\xff\xfe{\x00}\x00",
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_poison_is_stored_processed_and_shown(
     database: str, static: StaticSender, body: bytes, django_user_model: Any

@@ -15,10 +15,11 @@ from gemini_webhooks.exceptions import Unauthorised
 from gemini_webhooks.seals import SEAL_KEY, open_seal, seal_metadata, strip_seal
 
 METADATA = {"tenant": 7, "job_group": "nightly-eval", "nested": {"ratio": 1.0, "tags": ["ä", None]}}
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec=None)),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
 )  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def refusal(metadata, endpoint=""):
     return caught.value
 
 
-METADATA_OBJECTS = st.dictionaries(st.text(st.characters(codec=None)), JSON)
+METADATA_OBJECTS = st.dictionaries(TEXT, JSON)
 
 
 @given(METADATA_OBJECTS.filter(lambda metadata: SEAL_KEY not in metadata), st.text())
@@ -37,6 +38,14 @@ def test_any_metadata_comes_back_through_json(metadata, endpoint):
 
     assert open_seal(sealed, endpoint=endpoint) == metadata
     assert strip_seal(sealed) == metadata
+
+
+@pytest.mark.parametrize(
+    "value", ["nul \x00", "lone \ud800 surrogate", [[[[[[[[[[[[[[[[[[[["deep"]]]]]]]]]]]]]]]]]]]]]
+)
+def test_metadata_that_no_database_could_keep_is_refused(value):
+    with pytest.raises(ValueError, match="user_metadata must not hold"):
+        seal_metadata({"key": value}, endpoint="")
 
 
 def test_the_clear_part_is_irrelevant():

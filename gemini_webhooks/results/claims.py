@@ -13,9 +13,9 @@ from typing import Any
 from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock, deliveries
-from gemini_webhooks.events import storable_text
 from gemini_webhooks.exceptions import GeminiWebhooksError
 from gemini_webhooks.models import ResultFile
+from gemini_webhooks.storable import storable_text
 
 #: A worker that has not renewed its claim for so long is taken for dead.
 LEASE_SECONDS = 60
