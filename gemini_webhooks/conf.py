@@ -19,22 +19,22 @@ class Settings:
     next read on.
     """
 
-    SIGNING_SECRETS: Sequence[str] = ()
-    AUDIENCES: Sequence[str] = ()
+    SIGNING_SECRETS: Sequence[str] = []
+    AUDIENCES: Sequence[str] = []
     JWKS_URL: str = f"{GOOGLE_API}/.well-known/jwks.json"
     JWKS_CACHE_SECONDS: int = 3600
     JWKS_TIMEOUT_SECONDS: float = 3
     TOLERANCE_SECONDS: int = 300
     MAX_BODY_BYTES: int = 262_144
     REQUIRE_SEAL: bool = True
-    ISSUERS: Sequence[str] = ()
+    ISSUERS: Sequence[str] = []
     MAX_TOKEN_AGE_SECONDS: int = 3600
-    ENCRYPTION_KEYS: Sequence[str] = ()
+    ENCRYPTION_KEYS: Sequence[str] = []
     API_KEYS: Mapping[str, str | None] = {}
     PUBLIC_BASE_URL: str | None = None
     FETCH_RESULTS: bool = True
     RESULT_STORAGE: str = "default"
-    ALLOWED_BUCKETS: Sequence[str] = ()
+    ALLOWED_BUCKETS: Sequence[str] = []
     MAX_RESULT_BYTES: int = 10 * 1024**3
     MAX_ATTEMPTS: int = 8
     RETRY_BASE_SECONDS: float = 10

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
+from queue import SimpleQueue
 
-from django.db import DatabaseError, transaction
+from celery import Celery
+from django.db import Error as DatabaseTrouble
+from django.db import transaction
 
 from gemini_webhooks import deliveries, tasks
-from gemini_webhooks.models import ReceiverRun
 from gemini_webhooks.processing import Handoff
 
 logger = logging.getLogger(__name__)
@@ -33,7 +36,9 @@ class Publisher:
     """Publishes from one thread; knows when the broker is not worth asking."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gemini-hand-off")
+        self._jobs: SimpleQueue[tuple[Future[None], Sequence[Handoff], Celery]] = SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._cool_until = 0.0
 
     @property
@@ -45,18 +50,40 @@ class Publisher:
         """Publish messages; ``False`` if that failed, took too long or was not tried."""
         if self.cooling:
             return False
-        app = tasks.site_app()
-        future = self._threads.submit(tasks.publish, handoffs, app=app, retry=False)
+        self._start()
+        done: Future[None] = Future()
+        self._jobs.put((done, handoffs, tasks.site_app()))
         try:
-            future.result(timeout=PUBLISH_SECONDS)
+            done.result(timeout=PUBLISH_SECONDS)
         except NotInTime:
-            future.cancel()
+            done.cancel()
             self._cool_down(f"no answer within {PUBLISH_SECONDS:g} s")
             return False
         except Exception as error:  # noqa: BLE001  # every transport has errors of its own
             self._cool_down(type(error).__name__)
             return False
         return True
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                # A daemon: a broker that never answers must not keep the process from ending.
+                self._thread = threading.Thread(
+                    target=self._work, name="gemini-hand-off", daemon=True
+                )
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            done, handoffs, app = self._jobs.get()
+            if not done.set_running_or_notify_cancel():
+                continue
+            try:
+                tasks.publish(handoffs, app=app, retry=False)
+            except Exception as error:  # noqa: BLE001  # raised again where the result is awaited
+                done.set_exception(error)
+            else:
+                done.set_result(None)
 
     def _cool_down(self, reason: str) -> None:
         self._cool_until = time.monotonic() + COOL_DOWN_SECONDS
@@ -95,10 +122,8 @@ def hand_off(delivery_id: int) -> None:
     transaction.on_commit(publish, using=deliveries.alias(), robust=True)
 
 
-def hand_off_runs(run_ids: Sequence[int]) -> None:
-    """Have workers execute runs that are due, as soon as the current transaction has committed."""
-    queues = ReceiverRun.objects.filter(pk__in=run_ids).values_list("pk", "queue")
-    handoffs = [Handoff(kind="run", id=pk, queue=queue or None) for pk, queue in queues]
+def hand_off_all(handoffs: Sequence[Handoff]) -> None:
+    """Have workers do what is due, as soon as the current transaction has committed."""
     transaction.on_commit(lambda: _publish(handoffs), using=deliveries.alias(), robust=True)
 
 
@@ -112,5 +137,5 @@ def _publish(handoffs: Sequence[Handoff]) -> bool:
 def _leave_to_sweeper(delivery_id: int) -> None:
     try:
         deliveries.sweep_soon(delivery_id)
-    except DatabaseError as error:
+    except DatabaseTrouble as error:
         logger.warning("delivery %s waits for its sweep: %s", delivery_id, type(error).__name__)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from django.core.validators import slug_re
 from django.db.models import Q, QuerySet
 
 from gemini_webhooks import ciphers, clock
 from gemini_webhooks.conf import settings
+from gemini_webhooks.deliveries import rows
 from gemini_webhooks.exceptions import ConfigurationError, UnknownEndpoint
 from gemini_webhooks.models import SigningSecret, WebhookEndpoint
 from gemini_webhooks.verification import SigningKey, TokenRules, parse_secret, secret_hint
+
+MAX_SLUG_LENGTH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,8 @@ def accepted_at(slug: str | None) -> Acceptance:
     """
     if not slug:
         return _acceptance(_settings_secrets(), audiences=settings.AUDIENCES)
-    endpoint = WebhookEndpoint.objects.filter(slug=slug).first()
+    is_slug = len(slug) <= MAX_SLUG_LENGTH and slug_re.fullmatch(slug)
+    endpoint = rows(WebhookEndpoint).filter(slug=slug).first() if is_slug else None
     if endpoint is None or endpoint.slug != slug:
         raise UnknownEndpoint("unknown_endpoint", f"there is no endpoint “{slug[:100]}”")
     if endpoint.state == WebhookEndpoint.State.DISABLED:
@@ -53,7 +58,7 @@ def accepted_at(slug: str | None) -> Acceptance:
 
 def keys_elsewhere(slug: str, limit: int = 200) -> list[tuple[str, SigningKey]]:
     """``(label, key)`` of secrets at other addresses, to tell an operator of a mix-up."""
-    secrets = _valid(SigningSecret.objects.exclude(endpoint__slug=slug))
+    secrets = _valid(rows(SigningSecret).exclude(endpoint__slug=slug))
     found = [
         (f"endpoint “{secret.endpoint.slug}”", key)
         for secret in secrets.select_related("endpoint")[:limit]
@@ -95,7 +100,7 @@ def _settings_secrets() -> Iterator[SigningKey | None]:
 
 
 def _stored_secrets(endpoint: WebhookEndpoint) -> Iterator[SigningKey | None]:
-    for secret in _valid(endpoint.signing_secrets.all()):
+    for secret in _valid(rows(SigningSecret).filter(endpoint=endpoint)):
         yield _opened(secret)
 
 

@@ -174,8 +174,9 @@ def _refuse_constant(name: str) -> Any:
 def _metadata(envelope: Mapping[str, Any]) -> dict[str, Any]:
     """``user_metadata`` from ``data``, then from the top level: the guide does not pin it down."""
     for holder in (envelope.get("data"), envelope):
-        if isinstance(holder, dict) and isinstance(holder.get("user_metadata"), dict):
-            return dict(holder["user_metadata"])
+        found = holder.get("user_metadata") if isinstance(holder, dict) else None
+        if found and isinstance(found, dict):
+            return dict(found)
     return {}
 
 

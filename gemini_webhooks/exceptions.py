@@ -72,12 +72,19 @@ class RetryLater(GeminiWebhooksError):
     """Raised by a receiver: not an error, run me again later. Does not count as an attempt.
 
     Args:
-        seconds: how long to wait, in seconds.
+        seconds: how long to wait, in seconds; a year at most.
+
+    Raises:
+        ValueError: that is no time to wait.
     """
 
+    MAX_SECONDS = 365 * 24 * 3600.0
+
     def __init__(self, seconds: float) -> None:
+        if not 0 <= seconds <= self.MAX_SECONDS:
+            raise ValueError(f"RetryLater takes 0 to {self.MAX_SECONDS:.0f} seconds")
         super().__init__(f"again in {seconds:g} s")
-        self.seconds = max(0.0, float(seconds))
+        self.seconds = float(seconds)
 
 
 class GiveUp(GeminiWebhooksError):

@@ -11,9 +11,10 @@ from django.urls import NoReverseMatch, reverse
 
 from gemini_webhooks import clock, seals
 from gemini_webhooks.conf import settings
-from gemini_webhooks.deliveries import alias
+from gemini_webhooks.deliveries import rows
+from gemini_webhooks.events import CATALOGUE
 from gemini_webhooks.exceptions import ConfigurationError
-from gemini_webhooks.models import Job, WebhookEndpoint
+from gemini_webhooks.models import Job, WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.storable import storable
 
 #: Google ends a batch that was not processed in time after 24 h (guide) or 48 h (SDK).
@@ -91,8 +92,9 @@ def track(
     name = resource if isinstance(resource, str) else _name(resource)
     if not name:
         raise ValueError("track() takes a batch, an interaction or an operation, or its name")
-    job, _ = Job.objects.using(alias()).update_or_create(
-        resource_id=name.rpartition("/")[2],
+    bare = name.rpartition("/")[2]
+    job, _ = rows(Job).update_or_create(
+        resource_id=bare,
         defaults={
             "kind": _kind(name),
             "user_metadata": storable(dict(user_metadata or {})),
@@ -100,7 +102,18 @@ def track(
             "due_at": clock.for_database(due_at) if due_at else clock.now() + DUE_AFTER,
         },
     )
+    _settle_from_the_past(job, {name, bare})
     return job
+
+
+def _settle_from_the_past(job: Job, names: set[str]) -> None:
+    """A short job's event may have come before the job was entered."""
+    came = rows(WebhookDelivery).filter(resource_id__in=names).order_by("-received_at").first()
+    known = CATALOGUE.get(came.event_type) if came else None
+    if known is None:
+        return
+    job.state, job.delivery = known.job_state, came
+    job.save(update_fields=["state", "delivery"])
 
 
 def _name(resource: Any) -> str:

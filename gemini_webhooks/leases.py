@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, connections
+from django.db import Error as DatabaseTrouble
+from django.db import connections
 
 from gemini_webhooks import deliveries
 from gemini_webhooks.deliveries import Claim
@@ -42,9 +43,10 @@ def _renew_until(held: Claim, ended: threading.Event) -> None:
             try:
                 if not deliveries.renew(held):
                     return
-            except DatabaseError as error:
+            except DatabaseTrouble as error:
                 # SQLite has one writer, and that may be the receiver: then nobody else can
                 # take the run either. Elsewhere the next turn may succeed.
                 logger.warning("lease of run %s not renewed: %s", held.run.pk, type(error).__name__)
+                connections.close_all()  # this thread's own; the next turn opens a new one
     finally:
         connections.close_all()

@@ -6,18 +6,21 @@ called does that, be it a task or a loop over the database.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from django.db import Error as DatabaseTrouble
 from django.db import transaction
 
 from gemini_webhooks import deliveries, events, leases, receivers, results, signals
 from gemini_webhooks.backoff import retry_delay
 from gemini_webhooks.conf import settings
-from gemini_webhooks.deliveries import Claim, LeaseLost, PlannedRun
+from gemini_webhooks.deliveries import Claim, LeaseLost, Plan, PlannedRun
+from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import GiveUp, PayloadPruned, RetryLater
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 
@@ -68,30 +71,46 @@ def plan(delivery_id: int) -> list[Handoff]:
 
     Planning twice changes nothing.
     """
-    delivery = WebhookDelivery.objects.using(deliveries.alias()).filter(pk=delivery_id).first()
+    delivery = deliveries.rows(WebhookDelivery).filter(pk=delivery_id).first()
     if delivery is None or delivery.state != WebhookDelivery.State.RECEIVED:
         return []
-    event = events.parse(deliveries.stored(delivery))
+    try:
+        event = events.parse(deliveries.stored(delivery))
+    except (PayloadPruned, events.Unreadable):
+        deliveries.unreadable(delivery)
+        return []
+    if not deliveries.start(delivery, event, planned_for(event)):
+        return []
+    return handoffs_of(delivery)
+
+
+def planned_for(event: Event) -> Plan:
+    """What ``event`` asks for, with the receivers that are connected in this process."""
     source = event.result_source if settings.FETCH_RESULTS else None
-    planned = [
-        PlannedRun(receiver=receiver.name, queue=receivers.queue_for(event, receiver))
-        for receiver in receivers.matching(event, WebhookDelivery)
-    ]
-    if source:
-        planned += [
+    waiting = receivers.awaiting_result(event, WebhookDelivery) if source else []
+    return Plan(
+        runs=[
             PlannedRun(
                 receiver=receiver.name,
                 queue=receivers.queue_for(event, receiver),
-                waits_for_result=True,
+                waits_for_result=receiver in waiting,
             )
-            for receiver in receivers.awaiting_result(event, WebhookDelivery)
-        ]
-    if not deliveries.start(delivery, event, planned, source):
-        return []
-    ready = delivery.runs.filter(next_attempt_at__isnull=False)
-    handoffs = [Handoff(kind="run", id=run.pk, queue=run.queue or None) for run in ready]
-    handoffs += [Handoff(kind="result", id=result.pk) for result in delivery.results.all()]
-    return handoffs
+            for receiver in receivers.matching(event, WebhookDelivery) + waiting
+        ],
+        result_source=source,
+    )
+
+
+def handoffs_of(delivery: WebhookDelivery) -> list[Handoff]:
+    """The runs and result files of ``delivery`` that can start now."""
+    runs = deliveries.rows(ReceiverRun).filter(delivery=delivery, next_attempt_at__isnull=False)
+    results_to_fetch = deliveries.rows(ResultFile).filter(
+        delivery=delivery, next_attempt_at__isnull=False
+    )
+    return [
+        *(Handoff(kind="run", id=run.pk, queue=run.queue or None) for run in runs),
+        *(Handoff(kind="result", id=result.pk) for result in results_to_fetch),
+    ]
 
 
 def run(run_id: int) -> list[Handoff]:
@@ -104,8 +123,8 @@ def run(run_id: int) -> list[Handoff]:
     if held is None:
         return []
     if held.run.attempts > settings.MAX_ATTEMPTS:
-        deliveries.bury_lost(held)
-        _announce_failure(held.run)
+        if deliveries.bury_lost(held):
+            _announce_failure(held.run)
         return []
     handoffs: list[Handoff] = []
     try:
@@ -113,7 +132,7 @@ def run(run_id: int) -> list[Handoff]:
     except LeaseLost:
         logger.warning("run %s was taken over by another worker; rolled back", run_id)
         return []
-    deliveries.settle(held.run.delivery_id)
+    _settle(held.run.delivery_id)
     return handoffs
 
 
@@ -124,7 +143,7 @@ def fetch_result(result_id: int) -> list[Handoff]:
         return [Handoff(kind="result", id=result_id, delay=outcome.retry_in or 0)]
     if outcome.state == "busy":
         return []
-    result = ResultFile.objects.using(deliveries.alias()).filter(pk=result_id).first()
+    result = deliveries.rows(ResultFile).filter(pk=result_id).first()
     return _after_fetch(result) if result else []
 
 
@@ -137,19 +156,18 @@ def sweep(limit: int = 500, *, everything: bool = False) -> Swept:
     """
     overdue = 0 if everything else deliveries.SWEEP_GRACE_SECONDS
     waiting = deliveries.to_dispatch(limit, overdue_only=not everything)
+    released = [
+        handoff for result in deliveries.unreleased(limit) for handoff in _after_fetch(result)
+    ]
+    runs = deliveries.runs_due(limit, overdue_seconds=overdue)
+    fetches = deliveries.results_due(limit, overdue_seconds=overdue)
+    deliveries.handed_off(delivery_ids=waiting, run_ids=[pk for pk, _ in runs], result_ids=fetches)
     handoffs = [Handoff(kind="delivery", id=pk) for pk in waiting]
-    for result in deliveries.unreleased(limit):
-        handoffs += _after_fetch(result)
-    handoffs += [
-        Handoff(kind="run", id=pk, queue=queue or None)
-        for pk, queue in deliveries.runs_due(limit, overdue_seconds=overdue)
-    ]
-    handoffs += [
-        Handoff(kind="result", id=pk)
-        for pk in deliveries.results_due(limit, overdue_seconds=overdue)
-    ]
-    deliveries.handed_off(waiting)
-    return Swept(handoffs=tuple(handoffs), settled=deliveries.settle_all())
+    handoffs += [Handoff(kind="run", id=pk, queue=queue or None) for pk, queue in runs]
+    handoffs += [Handoff(kind="result", id=pk) for pk in fetches]
+    # What was released just now may be among the runs that are due.
+    handoffs += [handoff for handoff in released if handoff not in handoffs]
+    return Swept(handoffs=tuple(handoffs), settled=_settle())
 
 
 def drain(limit: int | None = None) -> Drained:
@@ -173,7 +191,10 @@ def drain(limit: int | None = None) -> Drained:
             break
         for item in found[:left]:
             seen.add(item)
-            work[item.kind](item.id)
+            try:
+                work[item.kind](item.id)
+            except Exception as error:  # noqa: BLE001  # one bad row must not stop the others
+                logger.error("%s %s not done: %s", item.kind, item.id, type(error).__name__)  # noqa: TRY400
             done[item.kind] += 1
     return Drained(deliveries=done["delivery"], runs=done["run"], results=done["result"])
 
@@ -189,7 +210,9 @@ def _attempt(held: Claim) -> list[Handoff]:
         return [_again(current, request.seconds)]
     except (GiveUp, PayloadPruned) as error:
         deliveries.bury(held, error, gave_up=True)
-    except Exception as error:  # noqa: BLE001  # a receiver may raise anything
+    except (Exception, asyncio.CancelledError, SystemExit) as error:
+        if _ends_the_worker(error):
+            raise
         if current.attempts < settings.MAX_ATTEMPTS:
             delay = retry_delay(current.attempts)
             deliveries.retry(held, error, delay)
@@ -234,11 +257,31 @@ def _again(current: ReceiverRun, delay: float) -> Handoff:
     return Handoff(kind="run", id=current.pk, queue=current.queue or None, delay=delay)
 
 
+def _ends_the_worker(error: BaseException) -> bool:
+    """Celery's own orders to stop are kinds of ``SystemExit``; a receiver's ``exit()`` is not."""
+    return isinstance(error, SystemExit) and type(error) is not SystemExit
+
+
+def _settle(delivery_id: int | None = None) -> int:
+    """Settle one delivery, or all that a dead worker left open.
+
+    The next sweep repeats it, so trouble here (MariaDB ends a deadlock by failing one of the two)
+    must not keep a run from handing on its retry.
+    """
+    try:
+        if delivery_id is None:
+            return deliveries.settle_all()
+        deliveries.settle(delivery_id)
+    except DatabaseTrouble as error:
+        logger.warning("deliveries not settled: %s", type(error).__name__)
+    return 0
+
+
 def _after_fetch(result: ResultFile) -> list[Handoff]:
     if result.state == ResultFile.State.COMPLETE:
         released = deliveries.release(result.pk)
-        queues = dict(result.runs.filter(pk__in=released).values_list("pk", "queue"))
-        return [Handoff(kind="run", id=pk, queue=queues[pk] or None) for pk in released]
+        runs = deliveries.rows(ReceiverRun).filter(pk__in=released)
+        return [Handoff(kind="run", id=run.pk, queue=run.queue or None) for run in runs]
     for buried in deliveries.bury_waiting(result.pk, result.error):
         _announce_failure(buried)
     return []
@@ -246,11 +289,11 @@ def _after_fetch(result: ResultFile) -> list[Handoff]:
 
 def _announce_failure(dead: ReceiverRun) -> None:
     """Send ``delivery_failed``; what its receivers do wrong is logged, not raised."""
-    dead.refresh_from_db()
+    run = deliveries.rows(ReceiverRun).select_related("delivery").get(pk=dead.pk)
     try:
-        event = events.parse(deliveries.stored(dead.delivery), is_replay=dead.is_replay)
+        event = events.parse(deliveries.stored(run.delivery), is_replay=run.is_replay)
     except (PayloadPruned, events.Unreadable):
         event = None
     signals.delivery_failed.send_robust(
-        sender=WebhookDelivery, event=event, delivery=dead.delivery, run=dead
+        sender=WebhookDelivery, event=event, delivery=run.delivery, run=run
     )

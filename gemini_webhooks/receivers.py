@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import isawaitable
 from typing import Any, TypeVar
 
-from asgiref.sync import async_to_sync, iscoroutinefunction
+from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
 
 from gemini_webhooks.conf import settings
@@ -46,12 +47,9 @@ class Receiver:
 
     def __call__(self, **arguments: Any) -> None:
         """Run it, sync or async."""
-        function = _target(self.function)
-        if iscoroutinefunction(function) or iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004  # an object may have an async __call__
-        ):
-            function = async_to_sync(function)
-        function(signal=self.signal, **arguments)
+        outcome = _target(self.function)(signal=self.signal, **arguments)
+        if isawaitable(outcome):  # told by what it returns: decorators hide an async function
+            async_to_sync(_finish)(outcome)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,7 +151,7 @@ def _connected(
             subscription = function if isinstance(function, Subscription) else None
             if subscription and not subscription.wants(event):
                 continue
-            name = prefix + (uid or _name(function))
+            name = (prefix + (uid or _name(function)))[:MAX_NAME_LENGTH]
             seen[name] += 1
             # Closures and instances can share a name; each must still have its own run.
             suffix = f"#{seen[name]}" if seen[name] > 1 else ""
@@ -166,6 +164,10 @@ def _connected(
                 )
             )
     return found
+
+
+async def _finish(outcome: Awaitable[Any]) -> None:
+    await outcome
 
 
 def _target(function: Callable[..., Any]) -> Callable[..., Any]:

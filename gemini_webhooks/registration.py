@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseTrouble
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from gemini_webhooks import ciphers, clock, gateway, jobs
 from gemini_webhooks.deliveries import alias
@@ -50,19 +51,26 @@ def create(
             message says what is.
         ConfigurationError: ``PUBLIC_BASE_URL`` or the API key is missing.
     """
-    address = uri or jobs.public_uri(slug)
-    endpoint, created = WebhookEndpoint.objects.using(alias()).get_or_create(
+    endpoint = WebhookEndpoint(
         slug=slug,
-        defaults={
-            "name": name or slug,
-            "uri": address,
-            "subscribed_events": list(subscribed_events),
-            "api_key_name": api_key_name,
-            "audiences": list(audiences),
-        },
+        name=name or slug,
+        subscribed_events=list(subscribed_events),
+        api_key_name=api_key_name,
+        audiences=list(audiences),
     )
-    if not created:
-        raise RegistrationError(f"There is an endpoint “{slug}” already; choose another slug.")
+    try:
+        endpoint.clean_fields()
+    except ValidationError as error:
+        raise RegistrationError("; ".join(error.messages)) from None
+    endpoint.uri = address = uri or jobs.public_uri(slug)
+    try:
+        # Durable: Google is called next, and a rollback would not undo that.
+        with transaction.atomic(using=alias(), durable=True):
+            endpoint.save(using=alias(), force_insert=True)
+    except IntegrityError:
+        raise RegistrationError(
+            f"There is an endpoint “{slug}” already; choose another slug."
+        ) from None
     try:
         remote = gateway.create_webhook(
             api_key_name=api_key_name,

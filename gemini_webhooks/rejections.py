@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseTrouble
 
 from gemini_webhooks import clock, signals
+from gemini_webhooks.deliveries import rows
 from gemini_webhooks.exceptions import Rejected
-from gemini_webhooks.models import RejectedRequest
+from gemini_webhooks.models import RejectedRequest, WebhookDelivery
 from gemini_webhooks.storable import storable_text
 from gemini_webhooks.verification.types import IncomingRequest
 
@@ -67,7 +68,7 @@ quota = Quota()
 def record(request: IncomingRequest, slug: str, rejected: Rejected, suppressed: int) -> None:
     """Store a rejection and send ``request_rejected``. A database that is down is no obstacle."""
     try:
-        row = RejectedRequest.objects.create(
+        row = rows(RejectedRequest).create(
             reason=rejected.code,
             status=rejected.status,
             diagnosis=storable_text(rejected.diagnosis, 2000),
@@ -84,14 +85,16 @@ def record(request: IncomingRequest, slug: str, rejected: Rejected, suppressed: 
         )
         if quota.trim_is_due():
             _trim()
-    except DatabaseError as error:
+    except DatabaseTrouble as error:
         logger.warning("rejection %s not recorded: %s", rejected.code, type(error).__name__)
         return
-    signals.request_rejected.send_robust(sender=RejectedRequest, rejection=row, code=row.reason)
+    signals.request_rejected.send_robust(
+        sender=WebhookDelivery, event=None, delivery=None, rejection=row, code=row.reason
+    )
 
 
 def _trim() -> None:
-    rows = RejectedRequest.objects.order_by("-pk")
-    oldest_kept = rows.values_list("pk", flat=True)[MAX_ROWS - 1 : MAX_ROWS].first()
+    newest_first = rows(RejectedRequest).order_by("-pk")
+    oldest_kept = newest_first.values_list("pk", flat=True)[MAX_ROWS - 1 : MAX_ROWS].first()
     if oldest_kept is not None:
-        rows.filter(pk__lt=oldest_kept).delete()
+        newest_first.filter(pk__lt=oldest_kept).delete()

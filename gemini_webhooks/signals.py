@@ -47,7 +47,9 @@ event_received = EventSignal()
 #: The output file of a delivery is stored and checked.
 result_ready = EventSignal()
 
-#: A receiver gave up. Sent in the worker, after commit, with ``event``, ``delivery``, ``run``.
+#: A receiver gave up. Sent in the worker, after commit, with ``event``, ``delivery``, ``run``: at
+#: most once, as a worker may die in between. The state of the run is what counts.
 delivery_failed = Signal()
-#: A request was refused and recorded. Sent with ``rejection`` (a ``RejectedRequest``) and ``code``.
+#: A request was refused and recorded. Sent with ``rejection`` (a ``RejectedRequest``) and ``code``;
+#: ``event`` and ``delivery`` are ``None``, as nothing of it is believed.
 request_rejected = Signal()

@@ -50,6 +50,10 @@ def sweep(limit: int = 500, *, everything: bool = False) -> dict[str, int]:
 
 TASKS = {"delivery": dispatch.name, "run": run_receiver.name, "result": fetch_result.name}
 
+#: What is due later than this is left to the sweeper: a broker takes a message that a worker
+#: holds back for long for lost (RabbitMQ after 30 minutes), and gives it to another one.
+MAX_COUNTDOWN_SECONDS = 900
+
 _remembered: list[Celery] = []
 
 
@@ -70,7 +74,7 @@ def site_app() -> Celery:
 
 
 def publish(handoffs: Iterable[Handoff], *, app: Celery | None = None, retry: bool = True) -> None:
-    """Send a message for each.
+    """Send a message for each that is due soon.
 
     Args:
         handoffs: what is to be done next.
@@ -83,6 +87,8 @@ def publish(handoffs: Iterable[Handoff], *, app: Celery | None = None, retry: bo
     tasks = (app or site_app()).tasks
     try:
         for handoff in handoffs:
+            if handoff.delay > MAX_COUNTDOWN_SECONDS:
+                continue
             options: dict[str, Any] = {"queue": handoff.queue, "countdown": handoff.delay or None}
             tasks[TASKS[handoff.kind]].apply_async((handoff.id,), retry=retry, **options)
     except OperationalError as error:

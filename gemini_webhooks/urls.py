@@ -11,5 +11,5 @@ app_name = "gemini_webhooks"
 urlpatterns = [
     path("", views.receive, name="receive"),
     # Without the slash as well: a redirect would lose the POST.
-    re_path(r"^(?P<slug>[-\w]+)/?$", views.receive, name="receive-endpoint"),
+    re_path(r"^(?P<slug>[^/]+)/?$", views.receive, name="receive-endpoint"),
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Protocol
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
-from django.http.request import RawPostDataException
 from django.views.decorators.cache import never_cache
 from django.views.decorators.common import no_append_slash
 from django.views.decorators.csrf import csrf_exempt
@@ -17,6 +17,8 @@ from gemini_webhooks import ingest
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import Malformed, Rejected, TooLarge, Undecided
 from gemini_webhooks.verification import IncomingRequest
+
+logger = logging.getLogger(__name__)
 
 
 @csrf_exempt
@@ -32,6 +34,7 @@ def receive(request: HttpRequest, slug: str | None = None) -> HttpResponse:
     except Rejected as rejected:
         return JsonResponse({"error": rejected.code}, status=rejected.status)
     except Undecided as undecided:
+        logger.error("webhook not decided: %s", undecided)  # noqa: TRY400  # the cause is no bug
         retry = {"Retry-After": str(undecided.retry_after)}
         return JsonResponse({"error": undecided.code}, status=undecided.status, headers=retry)
     return JsonResponse({"status": receipt.status})
@@ -88,6 +91,6 @@ def _body(request: HttpRequest) -> bytes:
                 raise too_large
     except UnreadablePostError:
         raise Malformed("body_unreadable", "the sender went away while it sent the body") from None
-    except RawPostDataException:
-        raise Undecided("body_consumed", "a middleware of this site read the body first") from None
+    if not body and declared.strip("0"):
+        raise Undecided("body_consumed", "a middleware of this site read the body first")
     return bytes(body)

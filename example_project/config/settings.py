@@ -57,6 +57,7 @@ ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
 ROOT_URLCONF = "example_project.config.urls"
 WSGI_APPLICATION = "example_project.config.wsgi.application"
 USE_TZ = True
+TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 MEDIA_ROOT = SCRATCH / "media"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from django.core.files import File
-from django.db import DatabaseError
+from django.db import Error as DatabaseTrouble
 
 from gemini_webhooks import clock, deliveries
 from gemini_webhooks.backoff import retry_delay
@@ -134,7 +134,7 @@ class _Progress:
         self.shown_at = time.monotonic()
         try:
             claims.renew(self.held, bytes_done=done, size=self.size)
-        except DatabaseError as error:
+        except DatabaseTrouble as error:
             # The lease lasts for many turns: no reason to throw the download away.
             kind = type(error).__name__
             logger.warning("claim on result file %s not renewed: %s", self.held.result.pk, kind)
@@ -181,7 +181,7 @@ def _undone_on_error(result: ResultFile, name: str) -> Iterator[None]:
     except Exception as error:
         with suppress(Exception):  # it may not even exist
             result.file.storage.delete(result.file.name or name)
-        if isinstance(error, (ClaimLost, DatabaseError)):
+        if isinstance(error, (ClaimLost, DatabaseTrouble)):
             raise
         raise ResultError(
             f"storage {settings.RESULT_STORAGE!r} did not take it: {type(error).__name__}: "

@@ -21,7 +21,7 @@ class IncomingRequest:
         received_at: aware time of receipt.
     """
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # the signature may be a bearer token
     body: bytes = field(repr=False)
     received_at: datetime
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gemini_webhooks import processing, registration, replay, tasks
+from gemini_webhooks.deliveries import rows
 from gemini_webhooks.events import CATALOGUE
 from gemini_webhooks.exceptions import GeminiWebhooksError
 from gemini_webhooks.models import WebhookDelivery, WebhookEndpoint
@@ -72,7 +73,7 @@ class Command(BaseCommand):
             self.stdout.write(line)
 
     def _endpoints(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002  # same signature for all
-        return [_endpoint(endpoint) for endpoint in WebhookEndpoint.objects.all()]
+        return [_endpoint(endpoint) for endpoint in rows(WebhookEndpoint).all()]
 
     def _create(self, options: Mapping[str, Any]) -> dict[str, Any]:
         endpoint = registration.create(
@@ -85,14 +86,14 @@ class Command(BaseCommand):
         return _endpoint(endpoint)
 
     def _ping(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        endpoint = WebhookEndpoint.objects.filter(slug=options["slug"]).first()
+        endpoint = rows(WebhookEndpoint).filter(slug=options["slug"]).first()
         if endpoint is None:
             raise CommandError(f"There is no endpoint “{options['slug']}”.")
         registration.ping(endpoint)
         return {"pinged": endpoint.slug, "uri": endpoint.uri}
 
     def _replay(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        delivery = WebhookDelivery.objects.filter(webhook_id=options["webhook_id"]).first()
+        delivery = rows(WebhookDelivery).filter(webhook_id=options["webhook_id"]).first()
         if delivery is None:
             raise CommandError(f"There is no delivery with the webhook id {options['webhook_id']}.")
         runs = replay.replay(
@@ -130,4 +131,7 @@ def _lines(report: Any) -> list[str]:
         return ["  ".join(str(row[key]) for key in ("slug", "state", "uri")) for row in report] or [
             "No endpoints yet; `manage.py gemini_webhooks create SLUG` registers one."
         ]
-    return [f"{key}: {value}" for key, value in report.items()]
+    return [
+        f"{key}: {', '.join(value) if isinstance(value, list) else value}"
+        for key, value in report.items()
+    ]

@@ -1,0 +1,67 @@
+"""The only writer of delivery and run state.
+
+Every change of state is one conditional UPDATE, so that whoever comes second changes nothing:
+two workers, a worker and the sweeper, a worker that was thought dead.
+"""
+
+from gemini_webhooks.deliveries.backlog import handed_off, results_due, runs_due, to_dispatch
+from gemini_webhooks.deliveries.claims import (
+    Claim,
+    bury,
+    bury_lost,
+    claim,
+    postpone,
+    renew,
+    retry,
+    succeed,
+)
+from gemini_webhooks.deliveries.common import (
+    LEASE_SECONDS,
+    SWEEP_GRACE_SECONDS,
+    LeaseLost,
+    alias,
+    rows,
+)
+from gemini_webhooks.deliveries.planning import Plan, PlannedRun, reopen, start, unreadable
+from gemini_webhooks.deliveries.progress import (
+    bury_waiting,
+    release,
+    settle,
+    settle_all,
+    unreleased,
+)
+from gemini_webhooks.deliveries.recording import Recorded, record, stored, sweep_soon
+
+__all__ = [
+    "LEASE_SECONDS",
+    "SWEEP_GRACE_SECONDS",
+    "Claim",
+    "LeaseLost",
+    "Plan",
+    "PlannedRun",
+    "Recorded",
+    "alias",
+    "bury",
+    "bury_lost",
+    "bury_waiting",
+    "claim",
+    "handed_off",
+    "postpone",
+    "record",
+    "release",
+    "renew",
+    "reopen",
+    "results_due",
+    "retry",
+    "rows",
+    "runs_due",
+    "settle",
+    "settle_all",
+    "start",
+    "stored",
+    "succeed",
+    "sweep_soon",
+    "to_dispatch",
+    "unreadable",
+    "unreleased",
+]

@@ -1,0 +1,46 @@
+"""Attempts: written once, when they ended, and never changed."""
+
+from __future__ import annotations
+
+import traceback
+
+from django.db.models import Max
+
+from gemini_webhooks import clock
+from gemini_webhooks.deliveries.common import rows
+from gemini_webhooks.models import Attempt, ReceiverRun
+from gemini_webhooks.storable import storable_text
+
+MAX_TRACEBACK_LENGTH = 32_768
+MAX_SUMMARY_LENGTH = 2000
+
+
+def log(run: ReceiverRun, outcome: str, *, error: BaseException | None = None) -> None:
+    """Add the row of an attempt that has just ended."""
+    last = rows(Attempt).filter(run=run).aggregate(last=Max("number"))["last"]
+    rows(Attempt).create(
+        run=run,
+        number=(last or 0) + 1,
+        trigger=run.trigger,
+        actor=run.actor,
+        started=run.claimed_at or clock.now(),
+        finished=clock.now(),
+        outcome=outcome,
+        error_class=_class_name(error)[:255] if error else "",
+        traceback=_traceback(error) if error else "",
+    )
+
+
+def _class_name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+
+
+def summary(error: BaseException) -> str:
+    """One line about ``error``; one whose own ``__str__`` fails is no obstacle."""
+    lines = traceback.format_exception_only(error)
+    return storable_text(lines[-1].strip(), MAX_SUMMARY_LENGTH)
+
+
+def _traceback(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error))
+    return storable_text(text[-MAX_TRACEBACK_LENGTH:], MAX_TRACEBACK_LENGTH)

@@ -1,0 +1,68 @@
+"""What waits to be done: for the sweeper, and for a drain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Q
+
+from gemini_webhooks import clock
+from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, WAITING, rows
+from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+
+
+def to_dispatch(limit: int, *, overdue_only: bool = True) -> list[int]:
+    """Ids of deliveries that were stored but not taken into processing, oldest first.
+
+    Args:
+        limit: how many at most.
+        overdue_only: leave out those whose hand-off may still be under way.
+    """
+    received = rows(WebhookDelivery).filter(state=WebhookDelivery.State.RECEIVED)
+    if overdue_only:
+        received = received.filter(sweep_at__lte=clock.now())
+    return list(received.order_by("sweep_at").values_list("pk", flat=True)[:limit])
+
+
+def handed_off(
+    *, delivery_ids: Iterable[int], run_ids: Iterable[int], result_ids: Iterable[int]
+) -> None:
+    """The sweeper handed these off: leave them alone for a while, and let others go first."""
+    now = clock.now()
+    received = rows(WebhookDelivery).filter(state=WebhookDelivery.State.RECEIVED)
+    received.filter(pk__in=list(delivery_ids)).update(sweep_at=clock.after(SWEEP_GRACE_SECONDS))
+    # Due since now, so overdue again after the same grace.
+    for model, ids in ((ReceiverRun, run_ids), (ResultFile, result_ids)):
+        waiting = rows(model).filter(state__in=WAITING, next_attempt_at__lte=now)
+        waiting.filter(pk__in=list(ids)).update(next_attempt_at=now)
+
+
+def runs_due(limit: int, *, overdue_seconds: float = 0) -> list[tuple[int, str]]:
+    """``(id, queue)`` of runs to execute now, among them those whose worker is gone.
+
+    Args:
+        limit: how many at most.
+        overdue_seconds: only those that should have started so long ago.
+    """
+    due = Q(state__in=WAITING, next_attempt_at__lte=clock.after(-overdue_seconds))
+    abandoned = Q(state=ReceiverRun.State.RUNNING, lease_until__lt=clock.now())
+    runs = rows(ReceiverRun)
+    found: list[tuple[int, str]] = []
+    # Two queries, as one with OR would use neither index.
+    for condition, order in ((abandoned, "lease_until"), (due, "next_attempt_at")):
+        left = limit - len(found)
+        found += runs.filter(condition).order_by(order).values_list("pk", "queue")[:left]
+    return found
+
+
+def results_due(limit: int, *, overdue_seconds: float = 0) -> list[int]:
+    """Ids of result files to fetch now, among them those whose worker is gone."""
+    waiting = (ResultFile.State.PENDING, ResultFile.State.RETRYING)
+    due = Q(state__in=waiting, next_attempt_at__lte=clock.after(-overdue_seconds))
+    abandoned = Q(state=ResultFile.State.FETCHING, lease_until__lt=clock.now())
+    results = rows(ResultFile)
+    found: list[int] = []
+    for condition, order in ((abandoned, "lease_until"), (due, "next_attempt_at")):
+        left = limit - len(found)
+        found += results.filter(condition).order_by(order).values_list("pk", flat=True)[:left]
+    return found

@@ -1,0 +1,146 @@
+"""Who may execute a run, and how his attempt ended."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from gemini_webhooks import clock
+from gemini_webhooks.deliveries.audit import log, summary
+from gemini_webhooks.deliveries.common import LEASE_SECONDS, WAITING, LeaseLost, alias, rows
+from gemini_webhooks.deliveries.progress import fail
+from gemini_webhooks.models import Attempt, ReceiverRun
+
+#: The clocks of two workers differ; a message may come so much before the run is due.
+CLOCK_SKEW_SECONDS = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A run that this process may execute until the lease ends."""
+
+    run: ReceiverRun
+    token: str
+
+
+def claim(run_id: int) -> Claim | None:
+    """Take a run that is due, or whose worker is gone; ``None`` if somebody else has it.
+
+    An attempt that was cut short by the death of its worker is written down as lost.
+    """
+    now = clock.now()
+    runs = rows(ReceiverRun)
+    due = Q(state__in=WAITING, next_attempt_at__lte=clock.after(CLOCK_SKEW_SECONDS))
+    abandoned = Q(state=ReceiverRun.State.RUNNING, lease_until__lt=now)
+    run = runs.filter(due | abandoned, pk=run_id).select_related("delivery", "result").first()
+    if run is None:
+        return None
+    was_abandoned = run.state == ReceiverRun.State.RUNNING
+    token = uuid.uuid4().hex
+    changes = {
+        "state": ReceiverRun.State.RUNNING,
+        "claim": token,
+        "claimed_at": now,
+        "attempts": run.attempts + 1,
+        "trigger": Attempt.Trigger.RETRY if was_abandoned else run.trigger,
+    }
+    with transaction.atomic(using=alias()):
+        mine = runs.filter(due | abandoned, pk=run_id, claim=run.claim).update(
+            lease_until=clock.after(LEASE_SECONDS), next_attempt_at=None, **changes
+        )
+        if not mine:
+            return None
+        if was_abandoned:
+            log(run, Attempt.Outcome.LOST)
+    for name, value in changes.items():
+        setattr(run, name, value)
+    return Claim(run=run, token=token)
+
+
+def renew(held: Claim) -> bool:
+    """Extend the lease; ``False`` if it was lost."""
+    return bool(_held(held).update(lease_until=clock.after(LEASE_SECONDS)))
+
+
+def succeed(held: Claim) -> None:
+    """Mark the run done. Call it in the receiver's transaction: both commit, or none.
+
+    Raises:
+        LeaseLost: the run belongs to somebody else by now.
+    """
+    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SUCCEEDED, last_error="")
+
+
+def postpone(held: Claim, seconds: float) -> None:
+    """The receiver asked to be run later; this does not count as an attempt."""
+    _finish(
+        held,
+        ReceiverRun.State.RETRYING,
+        Attempt.Outcome.POSTPONED,
+        attempts=held.run.attempts - 1,
+        next_attempt_at=clock.after(seconds),
+        trigger=Attempt.Trigger.RETRY,
+    )
+
+
+def retry(held: Claim, error: BaseException, seconds: float) -> None:
+    """The attempt failed and there will be another one ``seconds`` from now."""
+    _finish(
+        held,
+        ReceiverRun.State.RETRYING,
+        Attempt.Outcome.FAILED,
+        error=error,
+        next_attempt_at=clock.after(seconds),
+        trigger=Attempt.Trigger.RETRY,
+    )
+
+
+def bury(held: Claim, error: BaseException, *, gave_up: bool = False) -> None:
+    """The attempt failed and there will be no other: the run is dead, the delivery failed."""
+    outcome = Attempt.Outcome.GAVE_UP if gave_up else Attempt.Outcome.FAILED
+    with transaction.atomic(using=alias()):
+        _finish(held, ReceiverRun.State.DEAD, outcome, error=error)
+        fail(held.run.delivery_id)
+
+
+def bury_lost(held: Claim) -> bool:
+    """The run has killed its workers as often as it may be tried. ``False`` if it was taken."""
+    message = f"no worker survived it in {held.run.attempts - 1} attempts"
+    with transaction.atomic(using=alias()):
+        buried = _held(held).update(
+            state=ReceiverRun.State.DEAD,
+            attempts=F("attempts") - 1,
+            last_error=message,
+            lease_until=None,
+            finished_at=clock.now(),
+        )
+        if buried:
+            fail(held.run.delivery_id)
+    return bool(buried)
+
+
+def _held(held: Claim) -> QuerySet[ReceiverRun]:
+    return rows(ReceiverRun).filter(
+        pk=held.run.pk, state=ReceiverRun.State.RUNNING, claim=held.token
+    )
+
+
+def _finish(
+    held: Claim,
+    state: str,
+    outcome: str,
+    *,
+    error: BaseException | None = None,
+    **changes: object,
+) -> None:
+    if error is not None:
+        changes["last_error"] = summary(error)
+    if state in (ReceiverRun.State.SUCCEEDED, ReceiverRun.State.DEAD):
+        changes["finished_at"] = clock.now()
+    with transaction.atomic(using=alias()):
+        if not _held(held).update(state=state, lease_until=None, **changes):
+            raise LeaseLost
+        log(held.run, outcome, error=error)

@@ -1,0 +1,205 @@
+"""Gives a delivery its runs and its result file: the first time, and again for a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from gemini_webhooks import clock
+from gemini_webhooks.deliveries.common import alias, rows
+from gemini_webhooks.events import Event
+from gemini_webhooks.models import (
+    Attempt,
+    Job,
+    ReceiverRun,
+    ResultFile,
+    SigningSecret,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from gemini_webhooks.storable import storable_text
+
+#: A new ``last_used_at`` or ``last_delivery_at`` is written this often at most.
+TOUCH_SECONDS = 10
+MAX_SOURCE_LENGTH = 1500
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A run to create.
+
+    Attributes:
+        receiver: stable name.
+        queue: Celery queue, or ``None`` for the default one.
+        waits_for_result: it starts when the result file is complete.
+    """
+
+    receiver: str
+    queue: str | None = None
+    waits_for_result: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an event asks for, with the receivers that are connected now.
+
+    Attributes:
+        runs: one per receiver.
+        result_source: where its result file is; ``None`` if there is none to fetch.
+    """
+
+    runs: Sequence[PlannedRun] = ()
+    result_source: str | None = None
+
+
+def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
+    """Take a received delivery into processing: create its runs and its result file.
+
+    Returns:
+        Whether this call did it; ``False`` if it had been done before.
+    """
+    state = WebhookDelivery.State.PROCESSING if plan.runs else WebhookDelivery.State.IGNORED
+    with transaction.atomic(using=alias()):
+        # The row stays locked from here on: a second worker waits, then finds nothing to do.
+        received = rows(WebhookDelivery).filter(
+            pk=delivery.pk, state=WebhookDelivery.State.RECEIVED
+        )
+        if not received.update(state=state, sweep_at=None):
+            return False
+        _create_runs(delivery, plan.runs, _result(delivery, plan))
+        _settle_job(delivery, event)
+        _touch(delivery)
+    return True
+
+
+def unreadable(delivery: WebhookDelivery) -> None:
+    """A received delivery turned out to hold nothing that can be parsed."""
+    rows(WebhookDelivery).filter(pk=delivery.pk, state=WebhookDelivery.State.RECEIVED).update(
+        state=WebhookDelivery.State.UNREADABLE, sweep_at=None
+    )
+
+
+def reopen(
+    delivery: WebhookDelivery, plan: Plan, *, names: Collection[str] | None, actor: str
+) -> list[int]:
+    """Make runs of ``delivery`` due again, with all their attempts before them.
+
+    Receivers that were connected since get a run as well. Runs that wait for a result file go on
+    waiting until it is complete; one that had failed is fetched again.
+
+    Args:
+        delivery: processed, failed or ignored.
+        plan: what its event asks for now.
+        names: of the receivers; ``None`` for all of them.
+        actor: who asked for it.
+
+    Returns:
+        The ids of the runs. Those that are being executed are left alone and not among them.
+    """
+    replay = {
+        "is_replay": True,
+        "trigger": Attempt.Trigger.REPLAY,
+        "actor": storable_text(actor, 255),
+    }
+    with transaction.atomic(using=alias()):
+        runs = rows(ReceiverRun).filter(delivery=delivery)
+        known = set(runs.values_list("receiver", flat=True))
+        new = [run for run in plan.runs if run.receiver not in known and _is_in(run, names)]
+        result = _result(delivery, plan)
+        _create_runs(delivery, new, result, **replay)
+        if names is not None:
+            runs = runs.filter(receiver__in=names)
+        being_executed = Q(state=ReceiverRun.State.RUNNING, lease_until__gte=clock.now())
+        free = runs.exclude(being_executed).select_for_update()
+        ids = list(free.values_list("pk", flat=True))
+        reopened = rows(ReceiverRun).filter(pk__in=ids)
+        reopened.update(
+            state=ReceiverRun.State.PENDING,
+            attempts=0,
+            claim="",
+            lease_until=None,
+            finished_at=None,
+            next_attempt_at=clock.now(),
+            **replay,
+        )
+        _wait_for_result(reopened.filter(result__isnull=False), result)
+        if ids:
+            rows(WebhookDelivery).filter(pk=delivery.pk).update(
+                state=WebhookDelivery.State.PROCESSING, sweep_at=None
+            )
+    return ids
+
+
+def _is_in(run: PlannedRun, names: Collection[str] | None) -> bool:
+    return names is None or run.receiver in names
+
+
+def _result(delivery: WebhookDelivery, plan: Plan) -> ResultFile | None:
+    if plan.result_source is None:
+        return rows(ResultFile).filter(delivery=delivery).first()
+    result, _ = rows(ResultFile).get_or_create(
+        delivery=delivery,
+        position=0,
+        defaults={
+            "source_uri": storable_text(plan.result_source, MAX_SOURCE_LENGTH),
+            "next_attempt_at": clock.now(),
+        },
+    )
+    return result
+
+
+def _create_runs(
+    delivery: WebhookDelivery,
+    planned: Sequence[PlannedRun],
+    result: ResultFile | None,
+    **fields: object,
+) -> None:
+    now = clock.now()
+    rows(ReceiverRun).bulk_create(
+        ReceiverRun(
+            delivery=delivery,
+            receiver=run.receiver,
+            queue=run.queue or "",
+            result=result if run.waits_for_result else None,
+            next_attempt_at=None if run.waits_for_result else now,
+            **fields,
+        )
+        for run in planned
+    )
+
+
+def _wait_for_result(waiting: QuerySet[ReceiverRun], result: ResultFile | None) -> None:
+    """Let reopened ``result_ready`` runs start only if their file is there; fetch it if not."""
+    if result is None or result.state == ResultFile.State.COMPLETE or not waiting.exists():
+        return
+    waiting.update(next_attempt_at=None)
+    rows(ResultFile).filter(pk=result.pk, state=ResultFile.State.FAILED).update(
+        state=ResultFile.State.PENDING, attempts=0, error="", next_attempt_at=clock.now()
+    )
+
+
+def _settle_job(delivery: WebhookDelivery, event: Event) -> None:
+    if event.known is None or not event.resource_id:
+        return
+    bare = event.resource_id.rpartition("/")[2]
+    jobs = rows(Job).filter(resource_id__in={event.resource_id, bare})
+    if event.known.job_state == "requires_action":
+        jobs = jobs.filter(state=Job.State.SUBMITTED)  # events come in any order
+    jobs.update(state=event.known.job_state, delivery=delivery)
+
+
+def _touch(delivery: WebhookDelivery) -> None:
+    """Note when endpoint and secret were last used; not on every delivery, to spare the rows."""
+    seen = delivery.received_at
+    stale = clock.after(-TOUCH_SECONDS)
+    if delivery.endpoint_id is not None:
+        rows(WebhookEndpoint).filter(
+            Q(last_delivery_at=None) | Q(last_delivery_at__lt=stale), pk=delivery.endpoint_id
+        ).update(last_delivery_at=seen)
+    if delivery.secret_id is not None:
+        rows(SigningSecret).filter(
+            Q(last_used_at=None) | Q(last_used_at__lt=stale), pk=delivery.secret_id
+        ).update(last_used_at=seen)

@@ -1,0 +1,80 @@
+"""Deliveries on their way from processing to processed or failed."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
+
+from gemini_webhooks import clock
+from gemini_webhooks.deliveries.common import UNFINISHED, alias, rows
+from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+from gemini_webhooks.storable import storable_text
+
+MAX_REASON_LENGTH = 2000
+
+
+def settle(delivery_id: int) -> None:
+    """Mark the delivery processed, or failed, once none of its runs is unfinished.
+
+    It never goes back to ``processing``: of two calls at the same time, one with an older view
+    changes nothing.
+    """
+    _settle(Q(pk=delivery_id))
+
+
+def settle_all() -> int:
+    """Settle what a worker left behind that died between its last run and :func:`settle`."""
+    return _settle(Q())
+
+
+def release(result_id: int) -> list[int]:
+    """The result file is complete: let the runs that wait for it start. Returns their ids."""
+    waiting = _waiting_for(Q(result_id=result_id))
+    ids = list(waiting.values_list("pk", flat=True))
+    waiting.update(next_attempt_at=clock.now())
+    return ids
+
+
+def unreleased(limit: int) -> list[ResultFile]:
+    """Result files that ended while runs still wait for them: the worker died in between."""
+    ended = rows(ResultFile).filter(state__in=(ResultFile.State.COMPLETE, ResultFile.State.FAILED))
+    return list(ended.filter(Exists(_waiting_for(Q(result=OuterRef("pk")))))[:limit])
+
+
+def bury_waiting(result_id: int, reason: str) -> list[ReceiverRun]:
+    """The result file will never come: the runs that wait for it are dead. Returns them."""
+    with transaction.atomic(using=alias()):
+        runs = list(_waiting_for(Q(result_id=result_id)).select_related("delivery"))
+        rows(ReceiverRun).filter(pk__in=[run.pk for run in runs]).update(
+            state=ReceiverRun.State.DEAD,
+            last_error=storable_text(f"result file: {reason}", MAX_REASON_LENGTH),
+            finished_at=clock.now(),
+        )
+        if runs:
+            fail(runs[0].delivery_id)
+    return runs
+
+
+def fail(delivery_id: int) -> None:
+    """One of its runs is dead."""
+    rows(WebhookDelivery).filter(pk=delivery_id).update(state=WebhookDelivery.State.FAILED)
+
+
+def _settle(which: Q) -> int:
+    runs = rows(ReceiverRun).filter(delivery=OuterRef("pk"))
+    open_deliveries = rows(WebhookDelivery).filter(which, state=WebhookDelivery.State.PROCESSING)
+    return open_deliveries.filter(~Exists(runs.filter(state__in=UNFINISHED))).update(
+        state=Case(
+            When(
+                Exists(runs.filter(state=ReceiverRun.State.DEAD)),
+                then=Value(WebhookDelivery.State.FAILED),
+            ),
+            default=Value(WebhookDelivery.State.PROCESSED),
+        )
+    )
+
+
+def _waiting_for(which: Q) -> QuerySet[ReceiverRun]:
+    return rows(ReceiverRun).filter(
+        which, state=ReceiverRun.State.PENDING, next_attempt_at=None, result__isnull=False
+    )

@@ -1,0 +1,508 @@
+"""The documentation says what the code does: examples run, tables are complete."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import io
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import Mock
+from urllib.error import URLError
+from xml.etree import ElementTree as ET
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command, load_command_class
+from django.dispatch import Signal
+from django.urls import include, path, resolve
+
+from gemini_webhooks import conf, exceptions, receivers, rejections, signals, views
+from gemini_webhooks.emulator import EmulatorServer
+from gemini_webhooks.exceptions import Rejected, Undecided
+from gemini_webhooks.models import Job, ReceiverRun
+from tests.senders import StaticSender, new_secret
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT / "gemini_webhooks"
+DOCS = PROJECT / "docs"
+PAGES = {page.stem: page for page in [PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]}
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`([^`]+)`")
+
+database = pytest.mark.django_db(transaction=True)
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    number: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}-{self.number}"
+
+
+BLOCKS = [
+    Block(name, number, language, text)
+    for name, page in PAGES.items()
+    for number, (language, text) in enumerate(BLOCK.findall(page.read_text()), start=1)
+]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+
+
+def python_of(page: str) -> list[str]:
+    return [block.text for block in PYTHON if block.page == page]
+
+
+def section(page: str, heading: str) -> str:
+    return PAGES[page].read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    lines = [line for line in section(page, heading).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def bare(cell: str) -> str:
+    return cell.strip("`")
+
+
+def run_example(code: str, **names: Any) -> dict[str, Any]:
+    namespace = {"__name__": "docs", **names}
+    exec(code, namespace)
+    return namespace
+
+
+# --- examples
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_python_compiles(block: Block) -> None:
+    compile(block.text, str(block), "exec")
+
+
+SETTINGS = [block for block in PYTHON if "GEMINI_WEBHOOKS = " in block.text]
+
+
+@pytest.mark.parametrize("block", SETTINGS, ids=str)
+def test_settings_pass_the_system_checks(
+    block: Block, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_WEBHOOK_SECRET", new_secret())
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:8090")
+    given = {"INSTALLED_APPS": [], "urlpatterns": [], "os": os, "path": path, "include": include}
+
+    settings.GEMINI_WEBHOOKS = run_example(block.text, **given)["GEMINI_WEBHOOKS"]
+
+    assert run_checks(tags=["gemini_webhooks"]) == []
+
+
+@database
+def test_the_readme_s_receiver_runs(static: StaticSender) -> None:
+    report = Mock()
+    example = run_example(python_of("README")[1], Report=report)
+
+    static.post(static.envelope(output_file_uri="gs://bucket/answers.jsonl"))
+    call_command("gemini_webhooks", "drain", stdout=io.StringIO())
+
+    assert "note" in example
+    report.objects.create.assert_called_once_with(
+        batch="batch_123456", output="gs://bucket/answers.jsonl"
+    )
+
+
+@database
+def test_the_receivers_page(static: StaticSender, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[urllib.request.Request] = []
+    monkeypatch.setattr(
+        urllib.request, "urlopen", lambda request, timeout: asked.append(request) or io.BytesIO()
+    )
+    examples = [run_example(code) for code in python_of("receivers")]
+    job_group = {"job_group": "nightly"}
+
+    static.post(static.envelope(user_metadata=job_group), webhook_id="no-order")
+    static.post(static.envelope(user_metadata={"order": 7}), webhook_id="no-job")
+    static.post(static.envelope("interaction.completed"), webhook_id="crm")
+    static.post(static.envelope("video.generated", video_uri="files/v"), webhook_id="video")
+    call_command("gemini_webhooks", "drain", stdout=io.StringIO())
+
+    assert len(examples) == 5
+    runs = ReceiverRun.objects.values_list("delivery__webhook_id", "receiver", "state", "queue")
+    assert set(runs) == {
+        ("no-order", "docs.note", "succeeded", ""),
+        ("no-order", "docs.nightly", "succeeded", "nightly"),
+        ("no-order", "order-answers", "dead", ""),
+        ("no-job", "docs.note", "succeeded", ""),
+        ("no-job", "order-answers", "retrying", ""),
+        ("crm", "tell-crm", "succeeded", ""),
+        ("video", "docs.video", "succeeded", ""),
+    }
+    assert [request.get_header("Idempotency-key") for request in asked] == ["crm:tell-crm"]
+
+
+@database
+def test_the_results_and_operations_pages(
+    static: StaticSender,
+    configured: dict[str, Any],
+    settings: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    configured.update(FETCH_RESULTS=True, ALLOWED_BUCKETS=["gemini-emulator"], MAX_ATTEMPTS=1)
+    reading = run_example(python_of("results")[0])
+    alarming = run_example(python_of("operations")[1])
+    with EmulatorServer("127.0.0.1", 0) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        rows = b'{"key": "a", "response": "yes"}\n{"key": "b", "error": "no"}\n{}\n'
+        uri = server.emulator.storage.put("gemini-emulator", "answers", rows, "text/plain")
+        static.post(static.envelope(output_file_uri=uri), webhook_id="m")
+        call_command("gemini_webhooks", "drain", stdout=io.StringIO())
+
+    assert "read" in reading
+    assert "alarm" in alarming
+    assert capsys.readouterr().out.splitlines() == [
+        "a yes",
+        "b no",
+        "result_ready:docs.read gave up on m: KeyError: 'key'",
+    ]
+
+
+def test_the_root_address_without_its_slash() -> None:
+    urlconf = ModuleType("docs_urls")
+    [example] = [code for code in python_of("receiving") if "urlpatterns" in code]
+    urlconf.urlpatterns = run_example(example)["urlpatterns"]
+
+    for address in ("/webhooks/gemini", "/webhooks/gemini/", "/webhooks/gemini/acme"):
+        assert resolve(address, urlconf=urlconf).func is views.receive
+
+
+@database
+def test_a_dynamic_job(configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    configured["PUBLIC_BASE_URL"] = "http://127.0.0.1:1"
+    [example] = [code for code in python_of("receiving") if "webhook_config" in code]
+    with EmulatorServer("127.0.0.1", 0, job_seconds=3600) as server:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+        monkeypatch.setenv("GEMINI_API_KEY", "emulator")
+        batch = run_example(example)["batch"]
+
+    job = Job.objects.get()
+    assert f"batches/{job.resource_id}" == batch.name
+    assert job.user_metadata == {"tenant": "acme", "job_group": "nightly"}
+
+
+# --- the quickstart, as it is written
+
+
+@dataclass
+class Site:
+    """A project made by following the page."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except URLError:
+            assert process.poll() is None, "the site ended"
+            assert time.monotonic() < deadline, "the site does not answer"
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    inherited = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
+    environment = {**inherited, "CELERY_BROKER_URL": "memory://"}
+    site = Site(folder=tmp_path, environment=environment)
+    site.run("-m", "django", "startproject", "mysite", ".")
+    site.run("-m", "django", "startapp", "reports")
+    for code in python_of("quickstart")[:-1]:
+        written = tmp_path / code.partition("\n")[0].removeprefix("# ")
+        old = written.read_text() if written.name == "settings.py" else ""
+        written.write_text(old + code)
+    return site
+
+
+def test_the_quickstart(site: Site) -> None:
+    *_, submit = python_of("quickstart")
+    documented = next(
+        block.text for block in BLOCKS if block.page == "quickstart" and "drain" in block.text
+    )
+    port = free_port()
+    with EmulatorServer("127.0.0.1", 0, job_seconds=0.1) as server:
+        site.environment |= {
+            "GOOGLE_GEMINI_BASE_URL": server.url,
+            "STORAGE_EMULATOR_HOST": server.url,
+            "GEMINI_API_KEY": "emulator",
+            "PUBLIC_BASE_URL": f"http://127.0.0.1:{port}",
+        }
+        site.run("manage.py", "migrate")
+        serving = subprocess.Popen(
+            [sys.executable, "manage.py", "runserver", "--noreload", str(port)],
+            cwd=site.folder,
+            env=site.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until_it_answers(f"http://127.0.0.1:{port}/admin/login/", serving)
+            site.run("manage.py", "gemini_webhooks", "create", "reports")
+            site.run("manage.py", "shell", "-c", submit)
+            assert server.emulator.outbox.wait_idle(30)
+            drained = site.run("manage.py", "gemini_webhooks", "drain")
+        finally:
+            serving.terminate()
+            serving.wait(timeout=30)
+
+    assert drained == documented.partition("\n")[2]
+
+
+# --- commands
+
+COMMANDS = ("gemini_webhooks", "gemini_emulator")
+
+
+def command_lines() -> Iterator[str]:
+    for block in BLOCKS:
+        if block.language == "console":
+            yield from re.findall(r"^\$ python (manage\.py .*)$", block.text, re.MULTILINE)
+    for page in PAGES.values():
+        prose = BLOCK.sub("", page.read_text())
+        yield from (code for code in CODE.findall(prose) if code.startswith("manage.py "))
+
+
+@pytest.mark.parametrize("line", sorted(set(command_lines())))
+def test_command_line_parses(line: str) -> None:
+    prog, name, *arguments = shlex.split(line)
+    if name not in COMMANDS or "SUBCOMMAND" in arguments:
+        assert name in (*COMMANDS, "check", "migrate", "runserver", "shell")
+        return
+    command = load_command_class("gemini_webhooks", name)
+    command.create_parser(prog, name).parse_args(arguments)
+
+
+def parser_of(name: str) -> Any:
+    return load_command_class("gemini_webhooks", name).create_parser("manage.py", name)
+
+
+def subcommands() -> dict[str, Any]:
+    [choices] = [
+        action.choices
+        for action in parser_of("gemini_webhooks")._actions
+        if isinstance(action.choices, dict)
+    ]
+    return dict(choices)
+
+
+def test_subcommands_are_listed_with_their_arguments() -> None:
+    listed = {bare(name): CODE.findall(words) for name, words, _ in table("reference", "Commands")}
+    real = {
+        name: [
+            action.option_strings[0] if action.option_strings else action.dest.upper()
+            for action in parser._actions
+            if action.dest not in ("help", "json")
+        ]
+        for name, parser in subcommands().items()
+    }
+    assert listed == real
+
+
+def test_the_emulator_s_options_are_listed_with_their_defaults() -> None:
+    listed = {bare(name): bare(default) for name, default, _ in table("emulator", "Options")}
+    own = parser_of("gemini_emulator")
+    usual = {
+        option
+        for action in parser_of("gemini_webhooks")._actions
+        for option in action.option_strings
+    }
+    real = {
+        action.option_strings[0]: "" if action.default is None else str(action.default)
+        for action in own._actions
+        if action.option_strings and not usual.intersection(action.option_strings)
+    }
+    assert listed == real
+
+
+@database
+def test_outputs_of_commands_are_real(static: StaticSender) -> None:
+    examples = {
+        name: block.text.partition("\n")
+        for block in BLOCKS
+        for name in ("sweep", "drain", "replay")
+        if block.page == "operations" and f"gemini_webhooks {name}" in block.text
+    }
+    receivers.on("batch.succeeded", name="reports.receivers.nightly")(lambda **_: None)
+    static.post(webhook_id="msg_2f6c1d")
+
+    printed = {}
+    for name, (line, _, _) in examples.items():
+        call_command(*shlex.split(line)[3:], stdout=(out := io.StringIO()))
+        printed[name] = out.getvalue()
+
+    assert list(examples) == ["sweep", "drain", "replay"]
+    assert printed["sweep"] == examples["sweep"][2]
+    assert printed["replay"] == examples["replay"][2]
+    assert json.loads(printed["drain"]).keys() == json.loads(examples["drain"][2]).keys()
+
+
+# --- tables
+
+
+def shown_default(key: str) -> str:
+    default = getattr(conf.Settings, key)
+    if key == "API_KEYS":
+        return '{"default": os.environ.get("GEMINI_API_KEY")}'
+    return json.dumps(default) if isinstance(default, str | dict | tuple) else str(default)
+
+
+def test_settings_are_listed_with_their_defaults() -> None:
+    listed = {bare(key): bare(default) for key, default, _ in table("reference", "Settings")}
+    assert listed == {key: shown_default(key) for key in conf.KEYS}
+
+
+def test_the_default_of_api_keys(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.GEMINI_WEBHOOKS = {}
+    monkeypatch.setenv("GEMINI_API_KEY", "from-the-environment")
+
+    assert eval(shown_default("API_KEYS"), {"os": os}) == conf.settings.API_KEYS
+
+
+def calls(tree: ast.AST, *names: str) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+        if name in names:
+            yield name, node
+
+
+def test_system_checks_are_listed() -> None:
+    tree = ast.parse((PACKAGE / "checks.py").read_text())
+    numbered = {f"gemini_webhooks.E{call.args[0].value:03}" for _, call in calls(tree, "_error")}
+    named = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and re.fullmatch(r"gemini_webhooks\.[EW]\d{3}", str(node.value))
+    }
+    listed = [bare(name) for name, _ in table("reference", "System checks")]
+
+    assert listed == sorted(numbered | named)
+
+
+ANSWERS = {
+    error.__name__: error.status
+    for error in vars(exceptions).values()
+    if isinstance(error, type) and issubclass(error, Rejected | Undecided) and error is not Rejected
+}
+
+
+def codes_in_the_source() -> set[tuple[str, str]]:
+    found = {("405", "method_not_allowed")}
+    for module in PACKAGE.rglob("*.py"):
+        for name, call in calls(ast.parse(module.read_text()), *ANSWERS):
+            code = call.args[0]
+            assert isinstance(code, ast.Constant), f"{module.name}:{call.lineno}: no literal code"
+            found.add((str(ANSWERS[name]), code.value))
+    return found
+
+
+def test_http_answers_are_listed() -> None:
+    listed = [(status, bare(code)) for status, code, _ in table("reference", "HTTP answers")]
+
+    assert len(listed) == len(set(listed))
+    assert set(listed) == codes_in_the_source()
+
+
+@database
+def test_a_get_is_answered_as_listed(client: Any) -> None:
+    answer = client.get("/webhooks/gemini/")
+
+    assert (answer.status_code, answer.json()) == (405, {"error": "method_not_allowed"})
+
+
+def test_signals_are_listed() -> None:
+    listed = [bare(name) for name, *_ in table("reference", "Signals")]
+
+    assert set(listed) == {
+        name for name, value in vars(signals).items() if isinstance(value, Signal)
+    }
+
+
+def test_layers_are_those_that_are_checked() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(PROJECT / ".importlinter")
+    layers = contracts["importlinter:contract:layers"]["layers"].split("\n")
+    checked = {
+        module.strip()
+        for layer in layers
+        for module in layer.split("|")
+        if module.strip() and "(" not in module
+    }
+    listed = {name for names, _ in table("architecture", "Layers") for name in CODE.findall(names)}
+
+    assert listed == checked
+
+
+def test_recorded_headers_are_listed() -> None:
+    [row] = [
+        how for what, how in table("security", "What is stored, and how") if "rejected" in what
+    ]
+    assert tuple(CODE.findall(row)) == rejections.SAFE_HEADERS
+
+
+# --- files
+
+
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)", (PROJECT / page).read_text())
+
+    assert links
+    assert [link for link in links if not (PROJECT / link).is_file()] == []
+
+
+def test_the_picture_needs_nothing_from_elsewhere() -> None:
+    picture = (DOCS / "flow.svg").read_text()
+
+    assert ET.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+    assert re.findall(r"(?:href|src)=|url\((?!#)|@import|<script", picture) == []
