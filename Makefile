@@ -40,7 +40,7 @@ docs: $(BIN)/.installed
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
 tox: $(BIN)/.installed
-	$(BIN)/tox run --skip-missing-interpreters=true
+	$(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner --skip-missing-interpreters=true
 
 check: lint types layers docs test  ## everything but the tox matrix
 

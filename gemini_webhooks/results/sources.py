@@ -80,7 +80,7 @@ def _object(bucket: str, name: str) -> Source:
     if bucket not in settings.ALLOWED_BUCKETS:
         raise ResultError(
             f"bucket {bucket} may not be read: add it to {SETTING}['ALLOWED_BUCKETS'] if it is "
-            "yours, then fetch again",
+            "yours, then replay the delivery",
             permanent=True,
         )
     return StorageObject(bucket=bucket, name=name)
