@@ -16,6 +16,7 @@ class GeminiWebhooksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks and note the Celery app; both need loaded apps."""
+        """Register system checks and tasks, and note the Celery app; all need loaded apps."""
         import_module("gemini_webhooks.checks")
-        import_module("gemini_webhooks.tasks").remember_app()
+        import_module("gemini_webhooks.tasks")
+        import_module("gemini_webhooks.dispatch.messages").remember_app()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from gemini_webhooks.conf import GOOGLE_API, SETTING, settings
@@ -33,6 +33,10 @@ PAGE_SIZE = 1000
 MAX_MESSAGE_LENGTH = 1000
 #: Where the SDK itself goes instead of the API's host when the machine has a client certificate.
 MTLS_HOST = "generativelanguage.mtls.googleapis.com"
+
+#: ``revocation_behavior`` of a rotation (protocol: upper-case in the guide, lower-case in the SDK).
+AFTER_GRACE: Final = "revoke_previous_secrets_after_h24"
+AT_ONCE: Final = "revoke_previous_secrets_immediately"
 
 
 class Sink(Protocol):
@@ -138,6 +142,44 @@ def delete_webhook(*, api_key_name: str, webhook_id: str) -> None:
     """Remove a webhook. Raises as :func:`create_webhook` does."""
     with _calling(api_key_name) as client:
         client.webhooks.delete(webhook_id)
+
+
+def update_webhook(
+    *,
+    api_key_name: str,
+    webhook_id: str,
+    name: str | None = None,
+    uri: str | None = None,
+    subscribed_events: Sequence[str] | None = None,
+    state: str | None = None,
+) -> RemoteWebhook:
+    """Change what is given. Raises as :func:`create_webhook` does."""
+    given = {"name": name, "uri": uri, "subscribed_events": subscribed_events, "state": state}
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    with _calling(api_key_name) as client:
+        return _webhook(client.webhooks.update(webhook_id, **changes))
+
+
+def rotate_secret(*, api_key_name: str, webhook_id: str, revoke_immediately: bool) -> str:
+    """Make a new signing secret and return it; it cannot be read again.
+
+    Args:
+        api_key_name: one of ``API_KEYS``.
+        webhook_id: at Google.
+        revoke_immediately: the old secrets end now; otherwise Google signs with them for 24
+            hours more.
+
+    Raises:
+        GatewayError: Google refused, did not answer, or sent no secret.
+        ConfigurationError: no such API key, or the extra is not installed.
+    """
+    with _calling(api_key_name) as client:
+        answer = client.webhooks.rotate_signing_secret(
+            webhook_id, revocation_behavior=AT_ONCE if revoke_immediately else AFTER_GRACE
+        )
+    if not answer.secret:
+        raise GatewayError("Google sent no signing secret")
+    return answer.secret
 
 
 def batch_output(*, api_key_name: str, name: str) -> BatchOutput:

@@ -126,7 +126,6 @@ def run(run_id: int) -> list[Handoff]:
         if deliveries.bury_lost(held):
             _announce_failure(held.run)
         return []
-    handoffs: list[Handoff] = []
     try:
         handoffs = _attempt(held)
     except LeaseLost:

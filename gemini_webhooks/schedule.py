@@ -19,4 +19,8 @@ def beat_schedule() -> dict[str, BeatEntry]:
     """
     return {
         "gemini-webhooks-sweep": {"task": "gemini_webhooks.tasks.sweep", "schedule": 30.0},
+        "gemini-webhooks-sync-endpoints": {
+            "task": "gemini_webhooks.tasks.sync_endpoints",
+            "schedule": 3600.0,
+        },
     }

@@ -1,18 +1,18 @@
-"""Celery tasks: shells around ``processing``. They take ids and may run twice without harm."""
+"""Celery tasks: shells. They take ids and may run twice without harm."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
 from functools import partial
-from typing import Any
 
-from celery import Celery, shared_task
-from celery.app import app_or_default
-from kombu.exceptions import OperationalError
+from celery import shared_task
 
-from gemini_webhooks import processing
-from gemini_webhooks.exceptions import BrokerUnavailable
-from gemini_webhooks.processing import Handoff
+from gemini_webhooks import processing, registration
+from gemini_webhooks.conf import settings
+from gemini_webhooks.dispatch import messages
+from gemini_webhooks.exceptions import GeminiWebhooksError
+
+logger = logging.getLogger(__name__)
 
 # Late acknowledgement: a message whose worker died comes again. Claims in the database, not
 # messages, decide who runs what, so a message that comes twice does nothing the second time.
@@ -22,77 +22,44 @@ _task = partial(shared_task, acks_late=True, reject_on_worker_lost=True, ignore_
 @_task()
 def dispatch(delivery_id: int) -> None:
     """Take a stored delivery into processing and start its runs."""
-    publish(processing.plan(delivery_id))
+    messages.publish(processing.plan(delivery_id))
 
 
 @_task()
 def run_receiver(run_id: int) -> None:
     """Run one receiver of one delivery."""
-    publish(processing.run(run_id))
+    messages.publish(processing.run(run_id))
 
 
 @_task()
 def fetch_result(result_id: int) -> None:
     """Fetch one result file."""
-    publish(processing.fetch_result(result_id))
+    messages.publish(processing.fetch_result(result_id))
 
 
 @_task()
 def sweep(limit: int = 500, *, everything: bool = False) -> dict[str, int]:
     """Hand on what was lost on the way. Returns how much of each kind."""
     swept = processing.sweep(limit, everything=everything)
-    publish(swept.handoffs)
-    counts = dict.fromkeys(TASKS, 0)
+    messages.publish(swept.handoffs)
+    counts = dict.fromkeys(messages.TASKS, 0)
     for handoff in swept.handoffs:
         counts[handoff.kind] += 1
     return {**counts, "settled": swept.settled}
 
 
-TASKS = {"delivery": dispatch.name, "run": run_receiver.name, "result": fetch_result.name}
-
-#: What is due later than this is left to the sweeper: a broker takes a message that a worker
-#: holds back for long for lost (RabbitMQ after 30 minutes), and gives it to another one.
-MAX_COUNTDOWN_SECONDS = 900
-
-_remembered: list[Celery] = []
-
-
-def remember_app() -> None:
-    """Note the site's Celery app. Called in the main thread, when Django is ready.
-
-    Celery keeps the current app per thread. In any other thread, such as a web server's, shared
-    tasks belong to a fallback app that knows nothing of the site's broker.
-    """
-    _remembered[:] = [app_or_default()]
-
-
-def site_app() -> Celery:
-    """The Celery app to publish with: this thread's own, or the one that the site has."""
-    app: Celery = app_or_default()
-    is_fallback = app.main == "default"
-    return _remembered[0] if is_fallback and _remembered else app
-
-
-def publish(handoffs: Iterable[Handoff], *, app: Celery | None = None, retry: bool = True) -> None:
-    """Send a message for each that is due soon.
-
-    Args:
-        handoffs: what is to be done next.
-        app: the Celery app; :func:`site_app` by default.
-        retry: try again, as Celery's ``task_publish_retry_policy`` says, if the broker is down.
-
-    Raises:
-        BrokerUnavailable: the sweeper repeats it later.
-    """
-    tasks = (app or site_app()).tasks
-    try:
-        for handoff in handoffs:
-            if handoff.delay > MAX_COUNTDOWN_SECONDS:
-                continue
-            options: dict[str, Any] = {"queue": handoff.queue, "countdown": handoff.delay or None}
-            tasks[TASKS[handoff.kind]].apply_async((handoff.id,), retry=retry, **options)
-    except OperationalError as error:
-        raise BrokerUnavailable(
-            f"Celery's broker does not take messages ({type(error).__name__}); "
-            "`manage.py gemini_webhooks drain` works without it"
-        ) from None
+@_task()
+def sync_endpoints() -> None:
+    """Compare the endpoints of every project with Google; differences are logged."""
+    for name, key in settings.API_KEYS.items():
+        if not key:
+            continue
+        try:
+            report = registration.sync(name)
+        except GeminiWebhooksError as error:
+            logger.warning("endpoints of API key %s not compared: %s", name, error)
+            continue
+        for slug in report.switched_off:
+            logger.error("Google switched off endpoint %s: its deliveries failed", slug)
+        for drift in report.drift:
+            logger.warning("endpoint %s differs at Google: %s", drift.slug, drift.field)

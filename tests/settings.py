@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,6 +19,7 @@ pymysql.install_as_MySQLdb()
 
 SCRATCH = Path(tempfile.gettempdir()) / f"gemini-webhooks-tests-{os.getuid()}-{os.getpid()}"
 SCRATCH.mkdir(parents=True, exist_ok=True)
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 SECRET_KEY = "tests-only-" + "k" * 50
 DEBUG = False
@@ -75,7 +78,10 @@ DATABASES = {
 for alias in ("postgres", "mariadb"):
     if servers.missing(alias) is None:
         DATABASES[alias] = dj_database_url.parse(servers.URLS[alias])
-        DATABASES[alias]["TEST"] = {"NAME": f"gemini_webhooks_test_{os.getpid()}"}
+        DATABASES[alias]["TEST"] = {
+            "NAME": f"gemini_webhooks_test_{os.getpid()}",
+            "DEPENDENCIES": [],
+        }
 DATABASE_ROUTERS = ["tests.site.routers.ActiveAlias"]
 CELERY_BROKER_URL = "memory://"
 

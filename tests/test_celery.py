@@ -17,6 +17,7 @@ from celery import Celery
 from django.db import connections
 
 from gemini_webhooks import beat_schedule, processing, signals, tasks
+from gemini_webhooks.dispatch import messages
 from gemini_webhooks.models import Attempt, ReceiverRun, WebhookDelivery
 from tests import servers
 from tests.senders import StaticSender
@@ -84,7 +85,7 @@ class Site:
 
 @pytest.fixture
 def a_site(database: str, broker: str) -> Iterator[Site]:
-    before = tasks.app_or_default()
+    before = messages.app_or_default()
     made = Site(database, broker)
     yield made
     made.close()
@@ -159,7 +160,7 @@ def test_messages_that_come_twice_do_nothing_the_second_time(static: StaticSende
 @sqlite
 def test_eager_tasks_run_receivers_at_once(static: StaticSender) -> None:
     signals.batch_succeeded.connect(recorder := Recorder())
-    app = tasks.app_or_default()
+    app = messages.app_or_default()
     app.conf.task_always_eager = True
     try:
         assert static.post().json() == {"status": "accepted"}
@@ -171,7 +172,7 @@ def test_eager_tasks_run_receivers_at_once(static: StaticSender) -> None:
 
 
 def test_beat_schedule_names_tasks_that_exist() -> None:
-    registered = set(tasks.app_or_default().tasks)
+    registered = set(messages.app_or_default().tasks)
 
     assert {entry["task"] for entry in beat_schedule().values()} <= registered
     assert all(entry["schedule"] > 0 for entry in beat_schedule().values())

@@ -16,6 +16,9 @@ import pytest
 
 from tests import servers
 
+pytest.importorskip("google.genai", reason="needs the extra [genai]")
+pytest.importorskip("google.cloud.storage", reason="needs the extra [gcs]")
+
 ROOT = Path(__file__).resolve().parent.parent
 CHECKED = [
     "Events stored",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib.util
 import io
 import json
 import os
@@ -43,6 +44,10 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`]+)`")
 
 database = pytest.mark.django_db(transaction=True)
+with_extras = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("google", "google_crc32c")),
+    reason="needs the extras [gcs] and [genai]",
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ def test_the_receivers_page(static: StaticSender, monkeypatch: pytest.MonkeyPatc
     assert [request.get_header("Idempotency-key") for request in asked] == ["crm:tell-crm"]
 
 
+@with_extras
 @database
 def test_the_results_and_operations_pages(
     static: StaticSender,
@@ -193,6 +199,7 @@ def test_the_root_address_without_its_slash() -> None:
         assert resolve(address, urlconf=urlconf).func is views.receive
 
 
+@with_extras
 @database
 def test_a_dynamic_job(configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     configured["PUBLIC_BASE_URL"] = "http://127.0.0.1:1"
@@ -264,6 +271,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     return site
 
 
+@with_extras
 def test_the_quickstart(site: Site) -> None:
     *_, submit = python_of("quickstart")
     documented = next(

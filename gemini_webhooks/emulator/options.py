@@ -35,6 +35,7 @@ class Options:
         max_tries: tries after which a delivery is given up.
         duplicates: share of the deliveries, from 0 to 1, that are sent once more.
         delivery_timeout: seconds that a receiver may take to connect and to answer.
+        grace_seconds: how long a rotated secret goes on to sign, unless it is revoked at once.
         report: called with one line of text for each job and each try, from any thread.
     """
 
@@ -48,6 +49,7 @@ class Options:
     max_tries: int = 12
     duplicates: float = 0.0
     delivery_timeout: float = 10.0
+    grace_seconds: float = 86_400.0
     report: Callable[[str], None] = field(default=_say_nothing, repr=False)
 
     def __post_init__(self) -> None:
@@ -57,8 +59,10 @@ class Options:
             raise ConfigurationError(f"token must be one of {', '.join(TOKENS)}")
         if not 0 <= self.duplicates <= 1:
             raise ConfigurationError("duplicates must be a share from 0 to 1")
-        if self.job_seconds < 0 or self.retry_base < 0:
-            raise ConfigurationError("job_seconds and retry_base must not be negative")
+        if min(self.job_seconds, self.retry_base, self.grace_seconds) < 0:
+            raise ConfigurationError(
+                "job_seconds, retry_base and grace_seconds must not be negative"
+            )
         if self.max_tries < 1 or self.delivery_timeout <= 0:
             raise ConfigurationError("max_tries and delivery_timeout must be positive")
         if self.output == "gcs" and importlib.util.find_spec("google_crc32c") is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -30,14 +30,15 @@ class Message:
         target: the URI to call.
         event: the envelope.
         body: the envelope as it is sent.
-        secret: signing secret of a registered webhook; ``None`` for a dynamic one.
+        secrets: says which signing secrets a registered webhook has at the time of a try;
+            ``None`` for a dynamic one.
     """
 
     webhook_id: str
     target: str
     event: Mapping[str, Any] = field(repr=False)
     body: bytes = field(repr=False)
-    secret: str | None = field(repr=False)
+    secrets: Callable[[], Sequence[str]] | None = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ class Outbox:
             webhook_id=message.webhook_id,
             event_type=message.event["type"],
             target=message.target,
-            signing="jwt" if message.secret is None else "hmac",
+            signing="jwt" if message.secrets is None else "hmac",
             number=number,
             status=status,
             error=error,
@@ -153,10 +154,13 @@ class Outbox:
 
     def _headers(self, message: Message) -> dict[str, str]:
         timestamp = int(time.time())
-        if message.secret is None:
+        if message.secrets is None:
             signature = self._signer.token(self._claims(message, timestamp))
         else:
-            signature = hmac_signature(message.secret, message.webhook_id, timestamp, message.body)
+            signature = " ".join(
+                hmac_signature(secret, message.webhook_id, timestamp, message.body)
+                for secret in message.secrets()
+            )
         return {
             "content-type": "application/json",
             "user-agent": "gemini-emulator",

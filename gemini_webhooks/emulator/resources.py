@@ -25,6 +25,19 @@ def new_id(prefix: str = "") -> str:
 
 
 @dataclass(kw_only=True)
+class Secret:
+    """A signing secret of a webhook; ``expires`` is ``None`` for the newest one."""
+
+    value: str = field(repr=False)
+    expires: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The end of it, and when it expires."""
+        shown: dict[str, Any] = {"truncated_secret": f"whsec_...{self.value[-4:]}"}
+        return {**shown, "expire_time": iso(self.expires)} if self.expires else shown
+
+
+@dataclass(kw_only=True)
 class Webhook:
     """A registered webhook."""
 
@@ -32,20 +45,27 @@ class Webhook:
     name: str
     uri: str
     subscribed_events: list[str]
-    secret: str = field(repr=False)
+    secrets: list[Secret] = field(repr=False)
     state: str = "enabled"
     created: datetime = field(default_factory=now)
     updated: datetime = field(default_factory=now)
 
+    def valid_secrets(self) -> tuple[str, ...]:
+        """What events are signed with now, the newest first."""
+        moment = now()
+        valid = (one for one in self.secrets if one.expires is None or one.expires > moment)
+        return tuple(one.value for one in valid)
+
     def as_json(self) -> dict[str, Any]:
-        """The resource; never the secret itself."""
+        """The resource; never a secret itself."""
+        valid = self.valid_secrets()
         return {
             "id": self.id,
             "name": self.name,
             "uri": self.uri,
             "subscribed_events": self.subscribed_events,
             "state": self.state,
-            "signing_secrets": [{"truncated_secret": f"whsec_...{self.secret[-4:]}"}],
+            "signing_secrets": [one.as_json() for one in self.secrets if one.value in valid],
             "create_time": iso(self.created),
             "update_time": iso(self.updated),
         }

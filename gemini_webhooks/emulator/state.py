@@ -6,6 +6,7 @@ import threading
 from functools import cache
 
 from gemini_webhooks.emulator.collection import Collection
+from gemini_webhooks.emulator.faults import Faults
 from gemini_webhooks.emulator.objects import ObjectStore
 from gemini_webhooks.emulator.options import Options
 from gemini_webhooks.emulator.outbox import Outbox
@@ -23,6 +24,7 @@ class Emulator:
     Attributes:
         outbox: ``outbox.tries`` is the log of deliveries, ``outbox.wait_idle()`` waits.
         storage: ``storage.put()`` makes an object that can be fetched.
+        faults: ``faults.fail_next()`` makes calls fail.
     """
 
     def __init__(self, options: Options | None = None) -> None:
@@ -34,6 +36,7 @@ class Emulator:
         self.videos: Collection[Video] = Collection("Operation")
         self.files = FileStore()
         self.storage = ObjectStore()
+        self.faults = Faults()
         self.signer = Signer()
         self.scheduler = Scheduler()
         self.outbox = Outbox(self.options, self.scheduler, self.signer)

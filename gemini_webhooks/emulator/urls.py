@@ -18,6 +18,9 @@ from gemini_webhooks.emulator import (
 api = [
     path("webhooks", webhooks.collection),
     path("webhooks/<str:webhook_id>:ping", webhooks.pinging),
+    path("webhooks/<str:webhook_id>:rotateSigningSecret", webhooks.rotating),
+    # As in the guide's curl sample.
+    path("webhooks/<str:webhook_id>/rotate_secret", webhooks.rotating),
     path("webhooks/<str:webhook_id>", webhooks.resource),
     path("models/<str:model>:batchGenerateContent", batches.generating),
     path("models/<str:model>:predictLongRunning", videos.generating),

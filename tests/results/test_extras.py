@@ -16,7 +16,8 @@ def _without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     gateway._client.cache_clear()
     for name in ("google.genai", "google.cloud.storage"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr("google.cloud.storage", raising=False)
+    if "google.cloud" in sys.modules:  # the package stays, as other Google packages share it
+        monkeypatch.delattr("google.cloud.storage", raising=False)
 
 
 @pytest.mark.django_db

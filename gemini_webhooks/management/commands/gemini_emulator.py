@@ -60,6 +60,12 @@ class Command(BaseCommand):
             help="seconds before the second try of a delivery, then doubling (%(default)s)",
         )
         add(
+            "--grace-seconds",
+            type=float,
+            default=usual.grace_seconds,
+            help="how long a rotated signing secret goes on to sign (%(default)s)",
+        )
+        add(
             "--max-tries",
             type=int,
             default=usual.max_tries,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.timezone import is_aware, make_aware
 
 from gemini_webhooks import processing, registration, replay, tasks
 from gemini_webhooks.deliveries import rows
@@ -20,6 +24,7 @@ from gemini_webhooks.models import WebhookDelivery, WebhookEndpoint
 class Command(BaseCommand):
     """Parses arguments, calls one use-case, prints what it did."""
 
+    _differs = False
     help = "Endpoints, deliveries and their processing. Exit code 0 means done, 1 means not."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -46,6 +51,35 @@ class Command(BaseCommand):
         create.add_argument("--api-key", default="default", metavar="NAME", help="one of API_KEYS")
         create.add_argument("--audience", action="append", dest="audiences", metavar="AUD")
 
+        update = add("update", "change an endpoint here and at Google")
+        update.add_argument("slug")
+        update.add_argument("--name")
+        update.add_argument("--uri", help="a new address")
+        update.add_argument("--event", action="append", dest="events", metavar="TYPE")
+        state = update.add_mutually_exclusive_group()
+        state.add_argument("--enable", action="store_true", help="take up deliveries again")
+        state.add_argument("--disable", action="store_true", help="stop deliveries")
+
+        rotate = add("rotate", "make a new signing secret; the old one holds for 24 hours more")
+        rotate.add_argument("slug")
+        rotate.add_argument(
+            "--now", action="store_true", help="after a leak: the old one stops to hold at once"
+        )
+        rotate.add_argument(
+            "--since",
+            metavar="TIME",
+            help="with --now: list what the old secret verified since this ISO 8601 time",
+        )
+
+        delete = add("delete", "remove an endpoint at Google and here; its deliveries stay")
+        delete.add_argument("slug")
+        delete.add_argument("--yes", action="store_true", help="do not ask")
+
+        sync = add("sync", "compare the endpoints with Google; exit code 1 if they differ")
+        sync.add_argument("--api-key", default="default", metavar="NAME", help="one of API_KEYS")
+
+        add("reencrypt", "encrypt the stored secrets with the first of ENCRYPTION_KEYS")
+
         ping = add("ping", "have Google send a test event to an endpoint")
         ping.add_argument("slug")
 
@@ -68,9 +102,10 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         if options["json"]:
             self.stdout.write(json.dumps(report, indent=2, default=str))
-            return
-        for line in _lines(report):
-            self.stdout.write(line)
+        else:
+            self.stdout.write("\n".join(_lines(report)))
+        if self._differs:
+            sys.exit(1)
 
     def _endpoints(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002  # same signature for all
         return [_endpoint(endpoint) for endpoint in rows(WebhookEndpoint).all()]
@@ -85,10 +120,62 @@ class Command(BaseCommand):
         )
         return _endpoint(endpoint)
 
+    def _update(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        endpoint = _find(options["slug"])
+        registration.update(
+            endpoint,
+            name=options["name"],
+            uri=options["uri"],
+            subscribed_events=options["events"],
+        )
+        if options["enable"]:
+            registration.enable(endpoint)
+        if options["disable"]:
+            registration.disable(endpoint)
+        return _endpoint(endpoint)
+
+    def _rotate(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        endpoint = _find(options["slug"])
+        since = _time(options["since"]) if options["since"] else None
+        if since and not options["now"]:
+            raise CommandError("--since goes with --now: otherwise the old secret still holds.")
+        rotation = registration.rotate(endpoint, revoke_immediately=options["now"])
+        report: dict[str, Any] = {
+            "rotated": endpoint.slug,
+            "secret": rotation.secret.hint,
+            "old_valid_until": rotation.old_valid_until or "not any more",
+        }
+        if since:
+            leaked = registration.verified_since(endpoint, since)
+            report["verified_by_old_secrets"] = list(leaked.values_list("webhook_id", flat=True))
+        return report
+
+    def _delete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        endpoint = _find(options["slug"])
+        if not options["yes"]:
+            answer = input(
+                f"Remove “{endpoint.slug}” ({endpoint.uri}) at Google and here? "
+                f"Type {endpoint.slug} to go on: "
+            )
+            if answer != endpoint.slug:
+                raise CommandError("Nothing was removed.")
+        registration.delete(endpoint)
+        return {"deleted": endpoint.slug}
+
+    def _sync(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        report = asdict(registration.sync(options["api_key"]))
+        report["drift"] = [
+            f"{drift['slug']}: {drift['field']} is {drift['here']} here, {drift['there']} at Google"
+            for drift in report["drift"]
+        ]
+        self._differs = bool(report["drift"] or report["missing"] or report["switched_off"])
+        return report
+
+    def _reencrypt(self, options: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002  # same signature for all
+        return asdict(registration.reencrypt())
+
     def _ping(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        endpoint = rows(WebhookEndpoint).filter(slug=options["slug"]).first()
-        if endpoint is None:
-            raise CommandError(f"There is no endpoint “{options['slug']}”.")
+        endpoint = _find(options["slug"])
         registration.ping(endpoint)
         return {"pinged": endpoint.slug, "uri": endpoint.uri}
 
@@ -114,6 +201,21 @@ class Command(BaseCommand):
         }
 
 
+def _find(slug: str) -> WebhookEndpoint:
+    endpoint = rows(WebhookEndpoint).filter(slug=slug).first()
+    if endpoint is None:
+        raise CommandError(f"There is no endpoint “{slug}”.")
+    return endpoint
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{text} is no ISO 8601 time, such as 2026-11-20T14:00Z.") from None
+    return moment if is_aware(moment) else make_aware(moment)
+
+
 def _endpoint(endpoint: WebhookEndpoint) -> dict[str, Any]:
     return {
         "slug": endpoint.slug,
@@ -132,6 +234,6 @@ def _lines(report: Any) -> list[str]:
             "No endpoints yet; `manage.py gemini_webhooks create SLUG` registers one."
         ]
     return [
-        f"{key}: {', '.join(value) if isinstance(value, list) else value}"
+        f"{key}: {', '.join(value) if isinstance(value, list | tuple) else value}"
         for key, value in report.items()
     ]

@@ -1,15 +1,8 @@
-"""Hands a committed delivery to Celery; never raises into the request and never delays it long.
-
-A broker can be down in many ways, some of which answer nothing for minutes. So the message is
-published from a thread, the request waits for it a bounded time, and after a failure nothing is
-published for a while: an outage costs one slow request per process, not all. What was not handed
-off is in the database, where the sweeper finds it.
-"""
+"""Sends messages from a thread, so that no request waits long for a broker that is down."""
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -18,10 +11,8 @@ from concurrent.futures import TimeoutError as NotInTime
 from queue import SimpleQueue
 
 from celery import Celery
-from django.db import Error as DatabaseTrouble
-from django.db import transaction
 
-from gemini_webhooks import deliveries, tasks
+from gemini_webhooks.dispatch import messages
 from gemini_webhooks.processing import Handoff
 
 logger = logging.getLogger(__name__)
@@ -52,7 +43,7 @@ class Publisher:
             return False
         self._start()
         done: Future[None] = Future()
-        self._jobs.put((done, handoffs, tasks.site_app()))
+        self._jobs.put((done, handoffs, messages.site_app()))
         try:
             done.result(timeout=PUBLISH_SECONDS)
         except NotInTime:
@@ -79,7 +70,7 @@ class Publisher:
             if not done.set_running_or_notify_cancel():
                 continue
             try:
-                tasks.publish(handoffs, app=app, retry=False)
+                messages.publish(handoffs, app=app, retry=False)
             except Exception as error:  # noqa: BLE001  # raised again where the result is awaited
                 done.set_exception(error)
             else:
@@ -93,49 +84,3 @@ class Publisher:
             reason,
             COOL_DOWN_SECONDS,
         )
-
-
-_publisher = Publisher()
-
-
-def reset() -> None:
-    """Start over with a new publisher: in a forked process, and between tests."""
-    global _publisher  # noqa: PLW0603  # one per process; threads do not survive a fork
-    _publisher = Publisher()
-
-
-os.register_at_fork(after_in_child=reset)
-
-
-def broker_is_up() -> bool:
-    """Whether a hand-off would be tried now."""
-    return not _publisher.cooling
-
-
-def hand_off(delivery_id: int) -> None:
-    """Have a worker process a delivery, as soon as the current transaction has committed."""
-
-    def publish() -> None:
-        if not _publish([Handoff(kind="delivery", id=delivery_id)]):
-            _leave_to_sweeper(delivery_id)
-
-    transaction.on_commit(publish, using=deliveries.alias(), robust=True)
-
-
-def hand_off_all(handoffs: Sequence[Handoff]) -> None:
-    """Have workers do what is due, as soon as the current transaction has committed."""
-    transaction.on_commit(lambda: _publish(handoffs), using=deliveries.alias(), robust=True)
-
-
-def _publish(handoffs: Sequence[Handoff]) -> bool:
-    if tasks.site_app().conf.task_always_eager:
-        tasks.publish(handoffs)
-        return True
-    return _publisher.publish(handoffs)
-
-
-def _leave_to_sweeper(delivery_id: int) -> None:
-    try:
-        deliveries.sweep_soon(delivery_id)
-    except DatabaseTrouble as error:
-        logger.warning("delivery %s waits for its sweep: %s", delivery_id, type(error).__name__)

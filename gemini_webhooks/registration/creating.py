@@ -1,8 +1,4 @@
-"""Registers endpoints at Google. Admin, API and commands call these functions.
-
-Calls to Google happen outside any transaction of ours: an answer may take seconds, and a
-rollback would not undo what Google did.
-"""
+"""Registers a new endpoint at Google."""
 
 from __future__ import annotations
 
@@ -13,13 +9,13 @@ from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseTrouble
 from django.db import IntegrityError, transaction
 
-from gemini_webhooks import ciphers, clock, gateway, jobs
+from gemini_webhooks import clock, gateway, jobs
 from gemini_webhooks.deliveries import alias
 from gemini_webhooks.events import CATALOGUE
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError, RegistrationError
 from gemini_webhooks.gateway import RemoteWebhook
-from gemini_webhooks.models import SigningSecret, WebhookEndpoint
-from gemini_webhooks.verification import parse_secret, secret_hint
+from gemini_webhooks.models import WebhookEndpoint
+from gemini_webhooks.registration import secrets
 
 logger = logging.getLogger(__name__)
 
@@ -94,30 +90,13 @@ def create(
     return endpoint
 
 
-def ping(endpoint: WebhookEndpoint) -> None:
-    """Have Google send a test event to ``endpoint``.
-
-    Raises:
-        RegistrationError: it is not registered, or Google refused.
-    """
-    if not endpoint.remote_id:
-        raise RegistrationError(f"The endpoint “{endpoint.slug}” is not registered at Google.")
-    try:
-        gateway.ping_webhook(api_key_name=endpoint.api_key_name, webhook_id=endpoint.remote_id)
-    except GatewayError as error:
-        raise RegistrationError(f"Google did not send a ping: {error}") from error
-
-
 def _adopt(endpoint: WebhookEndpoint, remote: RemoteWebhook) -> None:
     secret = remote.new_signing_secret
     if not secret:
         raise ConfigurationError("Google sent no signing secret")
-    parse_secret(secret)
     using = alias()
     with transaction.atomic(using=using):
-        SigningSecret.objects.using(using).create(
-            endpoint=endpoint, ciphertext=ciphers.encrypt(secret), hint=secret_hint(secret)
-        )
+        secrets.store(endpoint, secret)
         endpoint.remote_id = remote.id
         endpoint.last_synced_at = clock.now()
         endpoint.save(using=using, update_fields=["remote_id", "last_synced_at"])

@@ -1,0 +1,68 @@
+"""Hands a committed delivery to Celery; never raises into the request and never delays it long.
+
+A broker can be down in many ways, some of which answer nothing for minutes. So the message is
+published from a thread, the request waits for it a bounded time, and after a failure nothing is
+published for a while: an outage costs one slow request per process, not all. What was not handed
+off is in the database, where the sweeper finds it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+from django.db import Error as DatabaseTrouble
+from django.db import transaction
+
+from gemini_webhooks import deliveries
+from gemini_webhooks.dispatch import messages
+from gemini_webhooks.dispatch.publisher import Publisher
+from gemini_webhooks.processing import Handoff
+
+logger = logging.getLogger(__name__)
+
+_publisher = Publisher()
+
+
+def reset() -> None:
+    """Start over with a new publisher: in a forked process, and between tests."""
+    global _publisher  # noqa: PLW0603  # one per process; threads do not survive a fork
+    _publisher = Publisher()
+
+
+os.register_at_fork(after_in_child=reset)
+
+
+def broker_is_up() -> bool:
+    """Whether a hand-off would be tried now."""
+    return not _publisher.cooling
+
+
+def hand_off(delivery_id: int) -> None:
+    """Have a worker process a delivery, as soon as the current transaction has committed."""
+
+    def publish() -> None:
+        if not _publish([Handoff(kind="delivery", id=delivery_id)]):
+            _leave_to_sweeper(delivery_id)
+
+    transaction.on_commit(publish, using=deliveries.alias(), robust=True)
+
+
+def hand_off_all(handoffs: Sequence[Handoff]) -> None:
+    """Have workers do what is due, as soon as the current transaction has committed."""
+    transaction.on_commit(lambda: _publish(handoffs), using=deliveries.alias(), robust=True)
+
+
+def _publish(handoffs: Sequence[Handoff]) -> bool:
+    if messages.site_app().conf.task_always_eager:
+        messages.publish(handoffs)
+        return True
+    return _publisher.publish(handoffs)
+
+
+def _leave_to_sweeper(delivery_id: int) -> None:
+    try:
+        deliveries.sweep_soon(delivery_id)
+    except DatabaseTrouble as error:
+        logger.warning("delivery %s waits for its sweep: %s", delivery_id, type(error).__name__)

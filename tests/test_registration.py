@@ -1,0 +1,379 @@
+"""Endpoints and secrets, changed here and at the emulator, through the official client."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
+
+from gemini_webhooks import ciphers, deliveries, gateway, registration
+from gemini_webhooks.emulator.server import EmulatorServer
+from gemini_webhooks.exceptions import RegistrationError
+from gemini_webhooks.models import SigningSecret, WebhookDelivery, WebhookEndpoint
+from tests.conftest import every_database
+from tests.senders import StaticSender, new_secret
+
+pytest.importorskip("google.genai", reason="needs the extra [genai]")
+
+KEY = "test-key"
+
+
+@pytest.fixture
+def google(
+    settings: Any, live_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[EmulatorServer]:
+    with EmulatorServer(job_seconds=0, api_key=KEY, retry_base=0.01, output="inline") as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        settings.GEMINI_WEBHOOKS = {
+            "PUBLIC_BASE_URL": live_server.url,
+            "API_KEYS": {"default": KEY, "other": KEY},
+            "FETCH_RESULTS": False,
+        }
+        yield running
+        gateway._client.cache_clear()
+        gc.collect()
+
+
+@pytest.fixture
+def endpoint(google: EmulatorServer) -> WebhookEndpoint:
+    return registration.create("acme", subscribed_events=["batch.succeeded"])
+
+
+def remote(endpoint: WebhookEndpoint) -> gateway.RemoteWebhook:
+    return gateway.get_webhook(api_key_name="default", webhook_id=endpoint.remote_id)
+
+
+def refuse(google: EmulatorServer, status: int = 503) -> None:
+    google.emulator.faults.fail_next(path_contains="webhooks", status=status, times=5)
+
+
+def pinged(google: EmulatorServer, endpoint: WebhookEndpoint) -> int | None:
+    """Ping, and say what the site answered in the end."""
+    registration.ping(endpoint)
+    assert google.emulator.outbox.wait_idle(20)
+    return google.emulator.outbox.tries[-1].status
+
+
+def run(*words: str) -> Any:
+    out = io.StringIO()
+    call_command("gemini_webhooks", *words, "--json", stdout=out)
+    return json.loads(out.getvalue())
+
+
+class TestOnEachDatabase:
+    pytestmark = [every_database]
+
+    @pytest.fixture(autouse=True)
+    def _on(self, database: str) -> None:
+        """Every test of this class runs once per database."""
+
+    def test_from_nothing_to_a_verified_ping(self, google: EmulatorServer) -> None:
+        endpoint = registration.create("acme")
+
+        assert pinged(google, endpoint) == 200
+        assert WebhookDelivery.objects.get().endpoint == endpoint
+
+    def test_grace_both_secrets_hold_and_the_old_one_ends(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint
+    ) -> None:
+        old = endpoint.signing_secrets.get()
+
+        rotation = registration.rotate(endpoint)
+
+        old.refresh_from_db()
+        assert rotation.old_valid_until == old.expires_at
+        day = timedelta(hours=24)
+        assert day - timedelta(minutes=1) < old.expires_at - timezone.now() <= day
+        assert rotation.secret.expires_at is None
+        sender = StaticSender(path="/webhooks/gemini/acme/", secret=ciphers.decrypt(old.ciphertext))
+        assert sender.post().status_code == 200
+        assert pinged(google, endpoint) == 200
+        old.expires_at = timezone.now()
+        old.save()
+        assert sender.post().status_code == 401
+        assert pinged(google, endpoint) == 200
+
+    def test_incident_the_old_secret_ends_at_once_and_what_it_verified_is_listed(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint
+    ) -> None:
+        old = endpoint.signing_secrets.get()
+        sender = StaticSender(path="/webhooks/gemini/acme/", secret=ciphers.decrypt(old.ciphertext))
+        sender.post(webhook_id="early")
+        WebhookDelivery.objects.update(received_at=timezone.now() - timedelta(days=2))
+        sender.post(webhook_id="late")
+
+        report = run(
+            "rotate",
+            "acme",
+            "--now",
+            "--since",
+            (timezone.now() - timedelta(days=1)).isoformat(),
+        )
+
+        assert report["verified_by_old_secrets"] == ["late"]
+        assert sender.post().status_code == 401
+        assert pinged(google, endpoint) == 200
+        old.refresh_from_db()
+        assert old.revoked_at is not None
+
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_update_changes_both_sides(google: EmulatorServer, endpoint: WebhookEndpoint) -> None:
+    registration.update(endpoint, name="Acme", subscribed_events=["batch.failed"])
+
+    there = remote(endpoint)
+    endpoint.refresh_from_db()
+    assert (endpoint.name, endpoint.subscribed_events) == ("Acme", ["batch.failed"])
+    assert (there.name, there.subscribed_events, there.uri) == (
+        "Acme",
+        ("batch.failed",),
+        endpoint.uri,
+    )
+
+
+def test_value_that_is_not_valid_never_reaches_google(
+    google: EmulatorServer, endpoint: WebhookEndpoint
+) -> None:
+    with pytest.raises(RegistrationError, match="valid URL"):
+        registration.update(endpoint, uri="not a URL")
+
+    assert remote(endpoint).uri == endpoint.uri
+
+
+def test_disable_and_enable(google: EmulatorServer, endpoint: WebhookEndpoint) -> None:
+    sender = StaticSender(
+        path="/webhooks/gemini/acme/",
+        secret=ciphers.decrypt(endpoint.signing_secrets.get().ciphertext),
+    )
+
+    registration.disable(endpoint)
+    assert (remote(endpoint).state, sender.post().status_code) == ("disabled", 404)
+    registration.enable(endpoint)
+    assert (remote(endpoint).state, sender.post().status_code) == ("enabled", 200)
+
+
+def test_delete(google: EmulatorServer, endpoint: WebhookEndpoint) -> None:
+    assert pinged(google, endpoint) == 200
+
+    registration.delete(endpoint)
+
+    assert gateway.list_webhooks(api_key_name="default") == []
+    assert not WebhookEndpoint.objects.exists()
+    assert not SigningSecret.objects.exists()
+    assert WebhookDelivery.objects.count() == 1
+
+
+def test_delete_of_one_that_google_lost(google: EmulatorServer, endpoint: WebhookEndpoint) -> None:
+    gateway.delete_webhook(api_key_name="default", webhook_id=endpoint.remote_id)
+
+    registration.delete(endpoint)
+
+    assert not WebhookEndpoint.objects.exists()
+
+
+@pytest.mark.parametrize("status", [403, 429, 503])
+@pytest.mark.parametrize("action", ["update", "disable", "enable", "delete", "ping", "rotate"])
+def test_refused_by_google_changes_nothing_here(
+    google: EmulatorServer, endpoint: WebhookEndpoint, action: str, status: int
+) -> None:
+    before = WebhookEndpoint.objects.values().get()
+    secrets = list(SigningSecret.objects.values())
+    refuse(google, status)
+
+    with pytest.raises(RegistrationError, match="Google did not"):
+        getattr(registration, action)(endpoint, **({"name": "x"} if action == "update" else {}))
+
+    assert WebhookEndpoint.objects.values().get() == before
+    assert list(SigningSecret.objects.values()) == secrets
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_new_secret_that_cannot_be_stored_says_what_to_do(
+    google: EmulatorServer,
+    endpoint: WebhookEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: bool,
+) -> None:
+    old = endpoint.signing_secrets.get()
+
+    def down(*_: Any, **__: Any) -> None:
+        raise OperationalError("down")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SigningSecret, "save", down)
+        with pytest.raises(RegistrationError, match="rotate again"):
+            registration.rotate(endpoint, revoke_immediately=at_once)
+
+    old.refresh_from_db()
+    assert (old.revoked_at is not None) is at_once  # it may have leaked: never left in force
+    registration.rotate(endpoint, revoke_immediately=True)
+    assert pinged(google, endpoint) == 200
+
+
+def test_unregistered_endpoint_says_so(google: EmulatorServer) -> None:
+    endpoint = WebhookEndpoint.objects.create(slug="local")
+    for action in (registration.rotate, registration.ping, registration.disable):
+        with pytest.raises(RegistrationError, match="not registered at Google"):
+            action(endpoint)
+
+
+class TestSync:
+    def test_without_any_difference(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint
+    ) -> None:
+        report = run("sync")
+
+        assert report == {
+            "compared": 1,
+            "adopted": [],
+            "missing": [],
+            "switched_off": [],
+            "drift": [],
+        }
+        endpoint.refresh_from_db()
+        assert endpoint.last_synced_at is not None
+
+    def test_adopts_what_only_google_has(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint
+    ) -> None:
+        made = gateway.create_webhook(
+            api_key_name="default",
+            name="by hand",
+            uri=f"{endpoint.uri.rstrip('/')}/",
+            subscribed_events=["video.generated"],
+        )
+
+        report = registration.sync()
+
+        [slug] = report.adopted
+        adopted = WebhookEndpoint.objects.get(slug=slug)
+        assert (adopted.remote_id, adopted.name) == (made.id, "by hand")
+        assert slug == "acme-2"
+        assert adopted.subscribed_events == ["video.generated"]
+        assert registration.sync().adopted == []
+
+    def test_notices_drift_and_leaves_it(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint
+    ) -> None:
+        gateway.update_webhook(
+            api_key_name="default", webhook_id=endpoint.remote_id, name="renamed there"
+        )
+        registration.disable(endpoint)
+        gateway.update_webhook(
+            api_key_name="default", webhook_id=endpoint.remote_id, state="enabled"
+        )
+
+        drift = {(found.field, found.here, found.there) for found in registration.sync().drift}
+
+        assert drift == {("name", "acme", "renamed there"), ("state", "disabled", "enabled")}
+        endpoint.refresh_from_db()
+        assert endpoint.state == "disabled"  # ours to decide
+        with pytest.raises(SystemExit):
+            run("sync")
+
+    def test_says_what_google_does_not_have_any_more(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint
+    ) -> None:
+        gateway.delete_webhook(api_key_name="default", webhook_id=endpoint.remote_id)
+
+        assert registration.sync().missing == ["acme"]
+        assert WebhookEndpoint.objects.exists()
+
+    def test_follows_what_google_switched_off(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        state = "disabled_due_to_failed_deliveries"
+        listing = gateway.list_webhooks(api_key_name="default")
+        monkeypatch.setattr(
+            gateway, "list_webhooks", lambda **_: [replace(listing[0], state=state)]
+        )
+
+        assert registration.sync().switched_off == ["acme"]
+        endpoint.refresh_from_db()
+        assert endpoint.state == state
+
+    def test_other_projects_are_left_alone(
+        self, google: EmulatorServer, endpoint: WebhookEndpoint
+    ) -> None:
+        WebhookEndpoint.objects.update(api_key_name="other")
+
+        report = registration.sync("default")
+
+        assert (report.compared, report.missing) == (0, [])
+        with pytest.raises(RegistrationError, match="no API key"):
+            registration.sync("nobody")
+
+
+def test_reencryption(settings: Any) -> None:
+    endpoint = WebhookEndpoint.objects.create(slug="acme")
+    first, second, lost = (Fernet.generate_key().decode() for _ in range(3))
+    secret = new_secret()
+    for key in (first, lost):
+        settings.GEMINI_WEBHOOKS = {"ENCRYPTION_KEYS": [key]}
+        endpoint.signing_secrets.create(ciphertext=ciphers.encrypt(secret), hint=f"of {key[:3]}")
+    settings.GEMINI_WEBHOOKS = {"ENCRYPTION_KEYS": [second, first]}
+
+    report = run("reencrypt")
+
+    assert report == {"current": 0, "reencrypted": 1, "unreadable": [f"acme of {lost[:3]}"]}
+    settings.GEMINI_WEBHOOKS = {"ENCRYPTION_KEYS": [second]}
+    readable = SigningSecret.objects.get(hint=f"of {first[:3]}")
+    assert ciphers.decrypt(readable.ciphertext) == secret
+    assert run("reencrypt")["current"] == 1
+
+
+def test_delete_asks_first(
+    google: EmulatorServer, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    with pytest.raises(CommandError, match="Nothing was removed"):
+        run("delete", "acme")
+    assert WebhookEndpoint.objects.exists()
+
+    monkeypatch.setattr("builtins.input", lambda _: "acme")
+    assert run("delete", "acme") == {"deleted": "acme"}
+    assert not WebhookEndpoint.objects.exists()
+
+
+def test_commands(google: EmulatorServer, endpoint: WebhookEndpoint) -> None:
+    assert run("update", "acme", "--name", "Acme", "--disable")["state"] == "disabled"
+    assert run("update", "acme", "--enable")["state"] == "enabled"
+    rotated = run("rotate", "acme")
+    assert rotated["secret"].startswith("whsec_…")
+    assert timezone.now().strftime("%Y") in rotated["old_valid_until"]
+    assert run("delete", "acme", "--yes") == {"deleted": "acme"}
+    for words in (["rotate", "acme"], ["update", "acme"], ["delete", "acme", "--yes"]):
+        with pytest.raises(CommandError, match="no endpoint “acme”"):
+            run(*words)
+
+
+def test_since_without_now_is_refused(google: EmulatorServer, endpoint: WebhookEndpoint) -> None:
+    with pytest.raises(CommandError, match="goes with --now"):
+        run("rotate", "acme", "--since", "2026-11-20T14:00Z")
+    with pytest.raises(CommandError, match="no ISO 8601 time"):
+        run("rotate", "acme", "--now", "--since", "yesterday")
+    assert endpoint.signing_secrets.count() == 1
+
+
+def test_no_secret_is_shown_anywhere(
+    google: EmulatorServer, endpoint: WebhookEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = json.dumps([run("rotate", "acme"), run("endpoints")]) + caplog.text
+    for stored in SigningSecret.objects.all():
+        opened = ciphers.decrypt(stored.ciphertext)
+        assert opened not in shown
+        assert opened not in repr(stored.__dict__)
+        assert stored.ciphertext not in shown
+    assert deliveries.rows(SigningSecret).count() == 2
