@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path, re_path
+from django.urls import path
 
 from gemini_webhooks import views
 
@@ -10,6 +10,7 @@ app_name = "gemini_webhooks"
 
 urlpatterns = [
     path("", views.receive, name="receive"),
+    path("<str:slug>/", views.receive, name="receive-endpoint"),
     # Without the slash as well: a redirect would lose the POST.
-    re_path(r"^(?P<slug>[^/]+)/?$", views.receive, name="receive-endpoint"),
+    path("<str:slug>", views.receive),
 ]

@@ -115,7 +115,7 @@ def test_form_offers_all_events_and_the_names_of_keys_that_have_a_value(google, 
 
 def test_address_is_shown_before_anything_is_sent(google, browser, live_server):
     text = text_of(browser.post(add_url(WebhookEndpoint), filled()))
-    assert f"{live_server.url}/webhooks/gemini/acme" in text
+    assert f"{live_server.url}/webhooks/gemini/acme/" in text
     assert "batch.succeeded" in text
     assert "This is not HTTPS" in text
     assert not WebhookEndpoint.objects.exists()
@@ -136,7 +136,7 @@ def test_confirming_what_was_shown_registers_it(google, browser, live_server):
     assert "registered at Google" in messages_of(answer)[0]
     assert endpoint.audiences == ["first", "second"]
     there = remote(endpoint)
-    assert there.uri == endpoint.uri == f"{live_server.url}/webhooks/gemini/acme"
+    assert there.uri == endpoint.uri == f"{live_server.url}/webhooks/gemini/acme/"
     assert there.subscribed_events == ("batch.succeeded", "video.generated")
     assert history() == ["Registered at Google."]
 
