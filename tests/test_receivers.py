@@ -289,13 +289,17 @@ def route(event: Any, receiver_name: str) -> str | None:
 
 
 def broken_route(event: Any, receiver_name: str) -> str | None:
-    raise ValueError("broken")
+    raise ValueError(f"broken by {event.data}")
 
 
 @sqlite
 @pytest.mark.parametrize(("router", "queue"), [("route", "slow"), ("broken_route", "own")])
 def test_queue_router(
-    static: StaticSender, configured: dict[str, Any], router: str, queue: str
+    static: StaticSender,
+    configured: dict[str, Any],
+    router: str,
+    queue: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     configured["QUEUE_ROUTER"] = f"tests.test_receivers.{router}"
 
@@ -307,6 +311,8 @@ def test_queue_router(
     [handoff] = processing.plan(WebhookDelivery.objects.get().pk)
 
     assert handoff.queue == the_run().queue == queue
+    assert ("ValueError" in caplog.text) is (router == "broken_route")
+    assert "batch_123456" not in caplog.text  # what failed may quote the payload; the log does not
 
 
 @sqlite

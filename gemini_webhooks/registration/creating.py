@@ -107,7 +107,9 @@ def _undo(endpoint: WebhookEndpoint, remote: RemoteWebhook, api_key_name: str) -
         gateway.delete_webhook(api_key_name=api_key_name, webhook_id=remote.id)
     except GatewayError as error:
         # The row stays, as the only trace of what is left at Google.
-        logger.error("webhook %s is left at Google: %s", remote.id, error)  # noqa: TRY400
+        logger.error(  # noqa: TRY400  # Google's answer says it all; the frames hold the secret
+            "webhook %s is left at Google: %s", remote.id, error
+        )
         raise RegistrationError(
             f"The signing secret could not be stored, and the webhook {remote.id} could not be "
             f"removed at Google ({error}): delete it there, then the endpoint here."
@@ -115,4 +117,6 @@ def _undo(endpoint: WebhookEndpoint, remote: RemoteWebhook, api_key_name: str) -
     try:
         endpoint.delete()
     except DatabaseTrouble as error:
-        logger.error("endpoint %s not removed: %s", endpoint.slug, type(error).__name__)  # noqa: TRY400
+        logger.error(  # noqa: TRY400  # a database error's text may quote the row
+            "endpoint %s not removed: %s", endpoint.slug, type(error).__name__
+        )
