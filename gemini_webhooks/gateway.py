@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import urlsplit
@@ -47,6 +48,19 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemoteSecret:
+    """A signing secret as Google shows it.
+
+    Attributes:
+        hint: ``whsec_…3frh``, written as :func:`gemini_webhooks.verification.secret_hint` does.
+        expires_at: aware time from which Google does not sign with it; ``None`` if that is open.
+    """
+
+    hint: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RemoteWebhook:
     """A webhook as Google knows it.
 
@@ -56,6 +70,8 @@ class RemoteWebhook:
         uri: where events are sent.
         subscribed_events: event types.
         state: ``enabled``, ``disabled`` or ``disabled_due_to_failed_deliveries``; an open set.
+        secrets: what it is signed with; several during the grace of a rotation.
+        update_time: aware time of the last change, if Google says it.
         new_signing_secret: ``whsec_…``, in the answer to a creation only; it cannot be read again.
     """
 
@@ -64,6 +80,8 @@ class RemoteWebhook:
     uri: str
     subscribed_events: tuple[str, ...]
     state: str
+    secrets: tuple[RemoteSecret, ...] = ()
+    update_time: datetime | None = None
     new_signing_secret: str | None = field(default=None, repr=False)
 
 
@@ -177,9 +195,10 @@ def rotate_secret(*, api_key_name: str, webhook_id: str, revoke_immediately: boo
         answer = client.webhooks.rotate_signing_secret(
             webhook_id, revocation_behavior=AT_ONCE if revoke_immediately else AFTER_GRACE
         )
-    if not answer.secret:
+    secret: Any = answer.secret  # the SDK passes on what does not fit its types
+    if not isinstance(secret, str) or not secret:
         raise GatewayError("Google sent no signing secret")
-    return answer.secret
+    return secret
 
 
 def batch_output(*, api_key_name: str, name: str) -> BatchOutput:
@@ -304,8 +323,20 @@ def _webhook(remote: Any) -> RemoteWebhook:
         uri=remote.uri or "",
         subscribed_events=tuple(remote.subscribed_events or ()),
         state=remote.state or "",
+        secrets=tuple(map(_secret, remote.signing_secrets or ())),
+        update_time=_moment(remote.update_time),
         new_signing_secret=remote.new_signing_secret,
     )
+
+
+def _secret(remote: Any) -> RemoteSecret:
+    hint = str(remote.truncated_secret or "").replace("...", "…")
+    return RemoteSecret(hint=hint, expires_at=_moment(remote.expire_time))
+
+
+def _moment(value: Any) -> datetime | None:
+    """A time, which the SDK leaves as text if it cannot read it."""
+    return value if isinstance(value, datetime) else None
 
 
 def _plain(answer: Any) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -29,6 +30,8 @@ class Collection(Generic[R]):
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._items: dict[str, R] = {}
+        self._numbers: dict[str, int] = {}
+        self._next_number = itertools.count()
 
     def __iter__(self) -> Iterator[R]:
         return iter(list(self._items.values()))
@@ -39,6 +42,7 @@ class Collection(Generic[R]):
     def add(self, item: R) -> R:
         """Keep ``item`` and return it."""
         self._items[item.id] = item
+        self._numbers[item.id] = next(self._next_number)
         return item
 
     def get(self, item_id: str) -> R:
@@ -50,14 +54,17 @@ class Collection(Generic[R]):
     def remove(self, item_id: str) -> R:
         """Forget a resource and return it, or a 404."""
         item = self.get(item_id)
-        del self._items[item_id]
+        del self._items[item_id], self._numbers[item_id]
         return item
 
     def page(self, size: int, token: str) -> tuple[list[R], str]:
-        """Up to ``size`` resources and the token of the next page, empty at the end."""
+        """Up to ``size`` resources and the token of the next page, empty at the end.
+
+        What comes and goes between two pages makes the others neither double nor missing.
+        """
         if token and not (token.isascii() and token.isdigit()):
             raise invalid("The page token is not one of ours.")
         start = int(token or 0)
-        items = list(self._items.values())[start : start + size]
-        after = start + size
-        return items, str(after) if after < len(self._items) else ""
+        left = [key for key in self._items if self._numbers[key] >= start]
+        items = [self._items[key] for key in left[:size]]
+        return items, str(self._numbers[left[size]]) if len(left) > size else ""

@@ -96,8 +96,7 @@ def _handle(
         raise ApiError(405, f"{request.method} is not served here.")
     if not public:
         check_key(request, emulator.options.api_key)
-    if (status := emulator.faults.take(request.method or "", request.path)) is not None:
-        raise ApiError(status, "The emulator was told to fail.", {"Retry-After": "1"})
+    emulator.faults.meet(request.method or "", request.path)
     # Not request.body: a site's limit for uploads in memory would hold for it.
     call = Call(emulator=emulator, request=request, body=request.read())
     with emulator.lock:

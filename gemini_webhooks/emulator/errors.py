@@ -28,24 +28,37 @@ class ApiError(Exception):
         code: HTTP status.
         message: shown to the client.
         headers: more response headers.
+        status: name of the error, if it is not the usual one for ``code``.
     """
 
-    def __init__(self, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        status: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.headers = headers or {}
+        self.status = status or STATUS_NAMES.get(code, "UNKNOWN")
 
     def response(self) -> JsonResponse:
         """The HTTP answer."""
-        status = STATUS_NAMES.get(self.code, "UNKNOWN")
-        body = {"error": {"code": self.code, "message": self.message, "status": status}}
+        body = {"error": {"code": self.code, "message": self.message, "status": self.status}}
         return JsonResponse(body, status=self.code, headers=dict(self.headers))
 
 
 def invalid(message: str) -> ApiError:
     """400: the request makes no sense."""
     return ApiError(400, message)
+
+
+def failed_precondition(message: str) -> ApiError:
+    """400: the resource is not in the state for it (google.rpc.Code maps it so, not to 412)."""
+    return ApiError(400, message, status="FAILED_PRECONDITION")
 
 
 def not_found(what: str) -> ApiError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gemini_webhooks.emulator.outbox import Message
-from gemini_webhooks.emulator.resources import Job, Webhook, iso, new_id, now
+from gemini_webhooks.emulator.registered import Webhook
+from gemini_webhooks.emulator.resources import Job, iso, new_id, now
 from gemini_webhooks.emulator.state import Emulator
 
 
@@ -19,35 +20,28 @@ def announce(emulator: Emulator, job: Job, event_type: str, data: Mapping[str, A
     event = _envelope(event_type, data)
     if config.uris:
         for uri in config.uris:
-            _post(emulator, uri, event, secrets=None)
+            _post(emulator, uri, event)
         return
     for webhook in emulator.webhooks:
-        if webhook.state == "enabled" and event_type in webhook.subscribed_events:
-            _post(emulator, webhook.uri, event, secrets=webhook.valid_secrets)
+        if webhook.receives and event_type in webhook.subscribed_events:
+            _post(emulator, webhook, event)
 
 
 def ping(emulator: Emulator, webhook: Webhook) -> None:
     """Send a test event; Google does not document its shape."""
     event = _envelope("webhook.ping", {"id": webhook.id})
-    _post(emulator, webhook.uri, event, secrets=webhook.valid_secrets)
+    _post(emulator, webhook, event)
 
 
 def _envelope(event_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": event_type, "version": "v1", "timestamp": iso(now()), "data": dict(data)}
 
 
-def _post(
-    emulator: Emulator,
-    uri: str,
-    event: Mapping[str, Any],
-    *,
-    secrets: Callable[[], Sequence[str]] | None,
-) -> None:
+def _post(emulator: Emulator, recipient: Webhook | str, event: Mapping[str, Any]) -> None:
     message = Message(
         webhook_id=new_id("msg_"),
-        target=uri,
+        recipient=recipient,
         event=event,
         body=json.dumps(event, separators=(",", ":")).encode(),
-        secrets=secrets,
     )
     emulator.outbox.post(message)

@@ -13,6 +13,7 @@ Output = Literal["gcs", "files", "inline"]
 Token = Literal["event", "body", "webhook_id", "unbound"]
 OUTPUTS: tuple[str, ...] = get_args(Output)
 TOKENS: tuple[str, ...] = get_args(Token)
+MAX_GRACE_SECONDS = 365 * 86_400
 
 
 def _say_nothing(_line: str) -> None:
@@ -35,6 +36,8 @@ class Options:
         max_tries: tries after which a delivery is given up.
         duplicates: share of the deliveries, from 0 to 1, that are sent once more.
         delivery_timeout: seconds that a receiver may take to connect and to answer.
+        disable_after: so many events in a row that failed all their tries switch a registered
+            webhook off; 0 means never.
         grace_seconds: how long a rotated secret goes on to sign, unless it is revoked at once.
         report: called with one line of text for each job and each try, from any thread.
     """
@@ -49,6 +52,7 @@ class Options:
     max_tries: int = 12
     duplicates: float = 0.0
     delivery_timeout: float = 10.0
+    disable_after: int = 5
     grace_seconds: float = 86_400.0
     report: Callable[[str], None] = field(default=_say_nothing, repr=False)
 
@@ -59,10 +63,12 @@ class Options:
             raise ConfigurationError(f"token must be one of {', '.join(TOKENS)}")
         if not 0 <= self.duplicates <= 1:
             raise ConfigurationError("duplicates must be a share from 0 to 1")
-        if min(self.job_seconds, self.retry_base, self.grace_seconds) < 0:
+        if min(self.job_seconds, self.retry_base, self.disable_after) < 0:
             raise ConfigurationError(
-                "job_seconds, retry_base and grace_seconds must not be negative"
+                "job_seconds, retry_base and disable_after must not be negative"
             )
+        if not 0 <= self.grace_seconds <= MAX_GRACE_SECONDS:
+            raise ConfigurationError(f"grace_seconds must be from 0 to {MAX_GRACE_SECONDS}")
         if self.max_tries < 1 or self.delivery_timeout <= 0:
             raise ConfigurationError("max_tries and delivery_timeout must be positive")
         if self.output == "gcs" and importlib.util.find_spec("google_crc32c") is None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from gemini_webhooks.emulator.options import Options
+from gemini_webhooks.emulator.registered import Webhook
 from gemini_webhooks.emulator.scheduler import Scheduler
+from gemini_webhooks.emulator.shutoff import ShutOff
 from gemini_webhooks.emulator.signing import Signer, hmac_signature
 from gemini_webhooks.emulator.transport import Transport, Unreachable
 
@@ -23,22 +25,30 @@ MAX_PAUSE_SECONDS = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One event for one target.
+    """One event for one recipient.
 
     Attributes:
         webhook_id: the same on every try.
-        target: the URI to call.
+        recipient: a registered webhook, whose address, secrets and state are those of the moment
+            at each try; or the URI of a dynamic one.
         event: the envelope.
         body: the envelope as it is sent.
-        secrets: says which signing secrets a registered webhook has at the time of a try;
-            ``None`` for a dynamic one.
     """
 
     webhook_id: str
-    target: str
+    recipient: Webhook | str
     event: Mapping[str, Any] = field(repr=False)
     body: bytes = field(repr=False)
-    secrets: Callable[[], Sequence[str]] | None = field(repr=False)
+
+    @property
+    def webhook(self) -> Webhook | None:
+        """The registered webhook; ``None`` for a dynamic one."""
+        return self.recipient if isinstance(self.recipient, Webhook) else None
+
+    @property
+    def target(self) -> str:
+        """The URI to call."""
+        return self.recipient.uri if isinstance(self.recipient, Webhook) else self.recipient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +89,16 @@ class Outbox:
         options: retries, duplicates, token and timeout.
         scheduler: runs the tries.
         signer: signs the tokens.
+        shutoff: is told how the events of registered webhooks end.
     """
 
-    def __init__(self, options: Options, scheduler: Scheduler, signer: Signer) -> None:
+    def __init__(
+        self, options: Options, scheduler: Scheduler, signer: Signer, shutoff: ShutOff
+    ) -> None:
         self._options = options
         self._scheduler = scheduler
         self._signer = signer
+        self._shutoff = shutoff
         self._transport = Transport(options.delivery_timeout)
         self._lock = threading.Lock()
         self._tries: list[Try] = []
@@ -121,30 +135,45 @@ class Outbox:
             return int(self._posted * share) > int((self._posted - 1) * share)
 
     def _try(self, message: Message, *, number: int, twice: bool, duplicate: bool = False) -> None:
+        if message.webhook and not message.webhook.receives:
+            self._options.report(_dropped(message, number))
+            return
         made = self._post(message, number, duplicate=duplicate)
         with self._lock:
             self._tries.append(made)
         self._options.report(_line(made))
-        if made.delivered and twice:
-            again = partial(self._try, message, number=number + 1, twice=False, duplicate=True)
-            self._scheduler.after(0, again)
-        if made.delivered or duplicate or number >= self._options.max_tries:
+        if duplicate:
+            return
+        if made.delivered or number >= self._options.max_tries:
+            self._settle(message, made)
+            if made.delivered and twice:
+                again = partial(self._try, message, number=number + 1, twice=False, duplicate=True)
+                self._scheduler.after(0, again)
             return
         pause = min(self._options.retry_base * 2 ** (number - 1), MAX_PAUSE_SECONDS)
         self._scheduler.after(pause, partial(self._try, message, number=number + 1, twice=twice))
 
+    def _settle(self, message: Message, last: Try) -> None:
+        if message.webhook is None:
+            return
+        if last.delivered:
+            self._shutoff.delivered(message.webhook)
+        else:
+            self._shutoff.given_up(message.webhook)
+
     def _post(self, message: Message, number: int, *, duplicate: bool) -> Try:
         at = datetime.now(UTC)
+        target = message.target
         status, error = None, ""
         try:
-            status = self._transport.post(message.target, self._headers(message), message.body)
+            status = self._transport.post(target, self._headers(message), message.body)
         except Unreachable as reason:
             error = str(reason)
         return Try(
             webhook_id=message.webhook_id,
             event_type=message.event["type"],
-            target=message.target,
-            signing="jwt" if message.secrets is None else "hmac",
+            target=target,
+            signing="jwt" if message.webhook is None else "hmac",
             number=number,
             status=status,
             error=error,
@@ -154,21 +183,22 @@ class Outbox:
 
     def _headers(self, message: Message) -> dict[str, str]:
         timestamp = int(time.time())
-        if message.secrets is None:
-            signature = self._signer.token(self._claims(message, timestamp))
-        else:
-            signature = " ".join(
-                hmac_signature(secret, message.webhook_id, timestamp, message.body)
-                for secret in message.secrets()
-            )
         return {
             "content-type": "application/json",
             "user-agent": "gemini-emulator",
             "connection": "close",
             "webhook-id": message.webhook_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature,
+            "webhook-signature": self._signature(message, timestamp),
         }
+
+    def _signature(self, message: Message, timestamp: int) -> str:
+        if message.webhook is None:
+            return self._signer.token(self._claims(message, timestamp))
+        return " ".join(
+            hmac_signature(secret.value, message.webhook_id, timestamp, message.body)
+            for secret in message.webhook.valid_secrets
+        )
 
     def _claims(self, message: Message, timestamp: int) -> dict[str, Any]:
         bound: dict[str, Mapping[str, Any]] = {
@@ -184,6 +214,11 @@ class Outbox:
             "exp": timestamp + TOKEN_SECONDS,
             **bound[self._options.token],
         }
+
+
+def _dropped(message: Message, number: int) -> str:
+    name = f"{message.event['type']} {message.webhook_id}"
+    return f"{name} try {number}: dropped, its webhook is disabled or deleted"
 
 
 def _line(made: Try) -> str:

@@ -1,4 +1,4 @@
-"""What the API keeps: webhooks and jobs, and how it shows them."""
+"""The jobs that the API keeps, and how it shows them."""
 
 from __future__ import annotations
 
@@ -22,53 +22,6 @@ def iso(moment: datetime) -> str:
 def new_id(prefix: str = "") -> str:
     """A random id; ids stay unique when the emulator starts anew."""
     return prefix + secrets.token_hex(8)
-
-
-@dataclass(kw_only=True)
-class Secret:
-    """A signing secret of a webhook; ``expires`` is ``None`` for the newest one."""
-
-    value: str = field(repr=False)
-    expires: datetime | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The end of it, and when it expires."""
-        shown: dict[str, Any] = {"truncated_secret": f"whsec_...{self.value[-4:]}"}
-        return {**shown, "expire_time": iso(self.expires)} if self.expires else shown
-
-
-@dataclass(kw_only=True)
-class Webhook:
-    """A registered webhook."""
-
-    id: str = field(default_factory=lambda: new_id("webhook_"))
-    name: str
-    uri: str
-    subscribed_events: list[str]
-    secrets: list[Secret] = field(repr=False)
-    state: str = "enabled"
-    created: datetime = field(default_factory=now)
-    updated: datetime = field(default_factory=now)
-
-    def valid_secrets(self) -> tuple[str, ...]:
-        """What events are signed with now, the newest first."""
-        moment = now()
-        valid = (one for one in self.secrets if one.expires is None or one.expires > moment)
-        return tuple(one.value for one in valid)
-
-    def as_json(self) -> dict[str, Any]:
-        """The resource; never a secret itself."""
-        valid = self.valid_secrets()
-        return {
-            "id": self.id,
-            "name": self.name,
-            "uri": self.uri,
-            "subscribed_events": self.subscribed_events,
-            "state": self.state,
-            "signing_secrets": [one.as_json() for one in self.secrets if one.value in valid],
-            "create_time": iso(self.created),
-            "update_time": iso(self.updated),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)

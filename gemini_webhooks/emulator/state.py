@@ -10,8 +10,10 @@ from gemini_webhooks.emulator.faults import Faults
 from gemini_webhooks.emulator.objects import ObjectStore
 from gemini_webhooks.emulator.options import Options
 from gemini_webhooks.emulator.outbox import Outbox
-from gemini_webhooks.emulator.resources import Batch, Interaction, Video, Webhook
+from gemini_webhooks.emulator.registered import Webhook
+from gemini_webhooks.emulator.resources import Batch, Interaction, Video
 from gemini_webhooks.emulator.scheduler import Scheduler
+from gemini_webhooks.emulator.shutoff import ShutOff
 from gemini_webhooks.emulator.signing import Signer
 from gemini_webhooks.emulator.uploads import FileStore
 
@@ -39,7 +41,8 @@ class Emulator:
         self.faults = Faults()
         self.signer = Signer()
         self.scheduler = Scheduler()
-        self.outbox = Outbox(self.options, self.scheduler, self.signer)
+        shutoff = ShutOff(self.options, self.lock)
+        self.outbox = Outbox(self.options, self.scheduler, self.signer, shutoff)
 
     def close(self) -> None:
         """Drop the jobs and deliveries that are left, and end the threads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,11 +26,15 @@ class Received:
 
 
 class Receiver:
-    """An HTTP server that keeps what it gets; answers ``statuses`` in turn, then 200."""
+    """An HTTP server that keeps what it gets; answers ``statuses`` in turn, then 200.
+
+    ``meanwhile`` is called once, after the first request has come and before it is answered.
+    """
 
     def __init__(self) -> None:
         self.got: list[Received] = []
         self.statuses: list[int] = []
+        self.meanwhile: Callable[[], object] | None = None
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -38,6 +42,9 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.got.append(Received(headers, body))
+                happen, receiver.meanwhile = receiver.meanwhile, None
+                if happen:
+                    happen()
                 self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
                 self.send_header("content-length", "0")
                 self.end_headers()

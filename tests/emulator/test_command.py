@@ -85,6 +85,8 @@ def test_it_goes_on_when_nobody_reads_its_lines_any_more():
     ("arguments", "complaint"),
     [
         (["--duplicates", "7"], "duplicates must be a share from 0 to 1"),
+        (["--disable-after", "-1"], "disable_after must not be negative"),
+        (["--grace-seconds", "-1"], "grace_seconds must be from 0 to"),
         (["--port", "70000"], "There is no port 70000"),
         (["--host", "192.0.2.1", "--port", "0"], "Cannot listen at 192.0.2.1:0"),
     ],

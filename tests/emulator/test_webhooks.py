@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.emulator.conftest import KEY
+from tests.emulator.conftest import KEY, Wire
 
 EVENTS = ["batch.succeeded", "batch.failed"]
 
@@ -89,45 +88,6 @@ def call(wire, method, path, body):
     return status, answer
 
 
-def rotated(wire, webhook_id, path, behaviour):
-    body = {"revocation_behavior": behaviour} if behaviour else {}
-    return call(wire, "POST", f"/v1/webhooks/{webhook_id}{path}", body)
-
-
-@pytest.mark.parametrize("path", [":rotateSigningSecret", "/rotate_secret"])
-@pytest.mark.parametrize("behaviour", ["revoke_previous_secrets_after_h24", None])
-def test_after_a_rotation_both_secrets_sign(server, client, receiver, wire, path, behaviour):
-    made = client.webhooks.create(uri=receiver.url, subscribed_events=["batch.succeeded"])
-
-    status, answer = rotated(wire, made.id, path, behaviour)
-    client.webhooks.ping(made.id)
-    assert server.emulator.outbox.wait_idle()
-
-    assert status == 200
-    [got] = receiver.got
-    assert len(got.headers["webhook-signature"].split()) == 2
-    for secret in (made.new_signing_secret, answer["secret"]):
-        assert Webhook(secret).verify(got.body, got.headers)
-    shown = client.webhooks.get(made.id).signing_secrets
-    assert [one.expire_time is None for one in shown] == [True, False]
-
-
-@pytest.mark.parametrize(
-    "behaviour", ["revoke_previous_secrets_immediately", "REVOKE_PREVIOUS_SECRETS_IMMEDIATELY"]
-)
-def test_revoked_at_once_only_the_new_secret_signs(server, client, receiver, wire, behaviour):
-    made = client.webhooks.create(uri=receiver.url, subscribed_events=["batch.succeeded"])
-
-    _, answer = rotated(wire, made.id, ":rotateSigningSecret", behaviour)
-    client.webhooks.ping(made.id)
-    assert server.emulator.outbox.wait_idle()
-
-    [got] = receiver.got
-    assert Webhook(answer["secret"]).verify(got.body, got.headers)
-    with pytest.raises(WebhookVerificationError):
-        Webhook(made.new_signing_secret).verify(got.body, got.headers)
-
-
 def test_update(client, receiver):
     made = client.webhooks.create(uri=receiver.url, subscribed_events=["batch.succeeded"])
 
@@ -150,17 +110,137 @@ def test_update_that_makes_no_sense_changes_nothing(client, receiver, wire, body
     assert client.webhooks.get(made.id).name == made.name
 
 
-def test_rotation_that_makes_no_sense(client, receiver, wire):
-    made = client.webhooks.create(uri=receiver.url, subscribed_events=["batch.succeeded"])
+@pytest.mark.parametrize(
+    ("mask", "name", "state"), [("name,state", "", "disabled"), ("*", "kept", "disabled")]
+)
+def test_a_mask_names_what_changes(client, mask, name, state):
+    made = client.webhooks.create(name="kept", uri="https://a.example", subscribed_events=EVENTS)
 
-    assert rotated(wire, made.id, ":rotateSigningSecret", "never")[0] == 400
-    assert rotated(wire, "nobody", ":rotateSigningSecret", None)[0] == 404
+    changed = client.webhooks.update(made.id, state="disabled", update_mask=mask)
+
+    assert (changed.name, changed.state, changed.uri) == (name, state, made.uri)
+    assert changed.update_time > made.update_time
 
 
-def test_errors_on_demand(server, wire):
-    server.emulator.faults.fail_next(path_contains="webhooks", method="POST", status=429)
+@pytest.mark.parametrize("mask", ["subscribed_events", "subscribedEvents"])
+def test_both_spellings_of_a_field_in_a_mask_are_known(client, mask):
+    made = client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS)
 
-    status, answer = call(wire, "POST", "/v1/webhooks", {})
+    changed = client.webhooks.update(
+        made.id, name="not meant", subscribed_events=["video.generated"], update_mask=mask
+    )
 
-    assert (status, answer["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
-    assert call(wire, "POST", "/v1/webhooks", {})[0] == 400
+    assert (changed.name, changed.subscribed_events) == ("", ["video.generated"])
+
+
+@pytest.mark.parametrize("mask", ["signing_secrets", "uri", "name,,state"])
+def test_a_mask_that_makes_no_sense_is_refused(client, mask):
+    made = client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS)
+
+    with pytest.raises(Exception) as caught:
+        client.webhooks.update(made.id, name="new", update_mask=mask)
+
+    assert caught.value.status_code == 400
+    assert client.webhooks.get(made.id).name == ""
+
+
+def test_a_field_that_is_not_known_is_refused_under_a_mask_too(client, wire):
+    made = client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS)
+
+    path = f"/v1/webhooks/{made.id}?update_mask=name"
+
+    assert call(wire, "PATCH", path, {"name": "new", "naem": "x"})[0] == 400
+    assert client.webhooks.get(made.id).name == ""
+
+
+def test_only_google_switches_off_for_failed_deliveries(client):
+    made = client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS)
+
+    with pytest.raises(Exception, match="enabled or disabled only") as caught:
+        client.webhooks.update(made.id, state="disabled_due_to_failed_deliveries")
+
+    assert caught.value.status_code == 400
+
+
+def test_a_state_in_upper_case_is_known(client, wire):
+    made = client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS)
+
+    _, answer = call(wire, "PATCH", f"/v1/webhooks/{made.id}", {"state": "DISABLED"})
+
+    assert answer["state"] == "disabled"
+
+
+@pytest.mark.parametrize("types", [["batch"], ["Batch.Succeeded"], [""], [7], [EVENTS], "a.b", {}])
+def test_what_cannot_be_an_event_type_is_refused(server, wire, types):
+    given = {"uri": "https://a.example", "subscribed_events": types}
+
+    status, answer = call(wire, "POST", "/v1/webhooks", given)
+
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert len(server.emulator.webhooks) == 0
+
+
+def test_an_event_type_that_is_not_known_yet_is_accepted(client):
+    made = client.webhooks.create(uri="https://a.example", subscribed_events=["music.generated"])
+
+    assert made.subscribed_events == ["music.generated"]
+
+
+@pytest.mark.parametrize("given", [{"name": 7}, {"secret": "whsec_mine"}])
+def test_a_field_that_is_not_known_or_not_text_is_refused(wire, given):
+    body = {"uri": "https://a.example", "subscribed_events": EVENTS, **given}
+
+    assert call(wire, "POST", "/v1/webhooks", body)[0] == 400
+
+
+def test_pages_hold_each_webhook_once_while_others_come_and_go(client):
+    made = [
+        client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS).id
+        for _ in range(5)
+    ]
+
+    first = client.webhooks.list(page_size=2)
+    client.webhooks.delete(made[0])
+    client.webhooks.delete(made[2])
+    late = client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS).id
+    second = client.webhooks.list(page_size=2, page_token=first.next_page_token)
+    last = client.webhooks.list(page_size=2, page_token=second.next_page_token)
+
+    assert [hook.id for page in (second, last) for hook in page.webhooks] == [*made[3:], late]
+
+
+@pytest.mark.parametrize("act", ["get", "update", "delete", "ping", "rotate_signing_secret"])
+def test_a_webhook_that_is_not_there_is_a_404(client, act):
+    with pytest.raises(Exception, match="was not found") as caught:
+        getattr(client.webhooks, act)("nobody")
+
+    assert caught.value.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "name"), [("", 401, "UNAUTHENTICATED"), ("x", 403, "PERMISSION_DENIED")]
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", ""),
+        ("PATCH", "/w"),
+        ("POST", "/w:rotateSigningSecret"),
+        ("POST", "/w/rotate_secret"),
+    ],
+)
+def test_without_the_key_nothing_is_done(serve, key, status, name, method, path):
+    wire = Wire(serve(api_key="the-key"))
+
+    got, _, answer = wire.send(method, f"/v1/webhooks{path}", b"{}", key=key)
+
+    assert (got, answer["error"]["code"], answer["error"]["status"]) == (status, status, name)
+
+
+def test_a_ping_of_a_webhook_that_is_disabled_is_refused(client, wire):
+    made = client.webhooks.create(uri="https://a.example", subscribed_events=EVENTS)
+    client.webhooks.update(made.id, state="disabled")
+
+    status, answer = call(wire, "POST", f"/v1/webhooks/{made.id}:ping", {})
+
+    assert (status, answer["error"]["status"]) == (400, "FAILED_PRECONDITION")

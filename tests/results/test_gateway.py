@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from django.http import HttpResponse
 from gemini_webhooks import gateway
 from gemini_webhooks.emulator import server
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError
+from gemini_webhooks.verification import secret_hint
 
 URI = "https://site.example/webhooks/gemini/"
 EVENTS = ["batch.succeeded", "video.generated"]
@@ -39,8 +43,121 @@ def test_a_created_webhook_tells_its_secret_once(google):
         uri=URI,
         subscribed_events=tuple(EVENTS),
         state="enabled",
+        secrets=(
+            gateway.RemoteSecret(hint=secret_hint(created.new_signing_secret), expires_at=None),
+        ),
+        update_time=created.update_time,
         new_signing_secret=None,
     )
+    assert read.update_time.utcoffset() is not None
+
+
+def update(created: gateway.RemoteWebhook, **changes: Any) -> gateway.RemoteWebhook:
+    return gateway.update_webhook(api_key_name="default", webhook_id=created.id, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "renamed"},
+        {"name": ""},
+        {"uri": "https://other.example/"},
+        {"subscribed_events": ("batch.failed",)},
+        {"state": "disabled"},
+        {"name": "both", "state": "disabled"},
+    ],
+)
+def test_an_update_changes_what_is_given_and_nothing_else(google, changes):
+    created = create()
+
+    changed = update(created, **changes)
+
+    expected = replace(created, **changes, update_time=changed.update_time, new_signing_secret=None)
+    assert changed == expected
+    assert changed.update_time > created.update_time
+    assert gateway.get_webhook(api_key_name="default", webhook_id=created.id) == expected
+
+
+def test_an_update_that_google_refuses_is_told_in_its_words(google):
+    created = create()
+    with pytest.raises(GatewayError, match="uri must be an absolute") as caught:
+        update(created, uri="nowhere")
+    assert (caught.value.status, caught.value.permanent) == (400, True)
+
+
+def rotate(created: gateway.RemoteWebhook, *, revoke_immediately: bool) -> str:
+    return gateway.rotate_secret(
+        api_key_name="default", webhook_id=created.id, revoke_immediately=revoke_immediately
+    )
+
+
+def test_after_a_rotation_with_grace_both_secrets_are_shown(google):
+    created = create()
+
+    secret = rotate(created, revoke_immediately=False)
+
+    new, old = gateway.get_webhook(api_key_name="default", webhook_id=created.id).secrets
+    assert new == gateway.RemoteSecret(hint=secret_hint(secret), expires_at=None)
+    assert old.hint == secret_hint(created.new_signing_secret)
+    left = old.expires_at - datetime.now(UTC)
+    assert timedelta(hours=23) < left <= timedelta(hours=24)
+
+
+def test_after_a_rotation_at_once_only_the_new_secret_is_shown(google):
+    created = create()
+
+    secret = rotate(created, revoke_immediately=True)
+
+    read = gateway.get_webhook(api_key_name="default", webhook_id=created.id)
+    assert read.secrets == (gateway.RemoteSecret(hint=secret_hint(secret), expires_at=None),)
+    assert secret != created.new_signing_secret
+    assert secret not in repr(read)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"secret": ""}', b'{"secret": ["whsec_leaked"]}', b'{"secret": "whsec_leaked']
+)
+def test_a_rotation_without_a_usable_answer_is_an_error_that_tells_nothing_of_it(
+    google, monkeypatch, caplog, body
+):
+    created = create()
+    answering(monkeypatch, HttpResponse(body, content_type="application/json"))
+    with caplog.at_level("DEBUG"), pytest.raises(GatewayError) as caught:
+        rotate(created, revoke_immediately=True)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "whsec_leaked" not in told + caplog.text
+
+
+def test_times_and_hints_that_make_no_sense_do_not_spoil_a_webhook(google, monkeypatch):
+    secret = '{"truncated_secret": 5, "expire_time": "soon"}'
+    body = f'{{"id": "w", "update_time": "late", "signing_secrets": [{secret}]}}'
+    answering(monkeypatch, HttpResponse(body, content_type="application/json"))
+
+    read = gateway.get_webhook(api_key_name="default", webhook_id="w")
+
+    assert read.id == "w"
+    assert read.update_time is None
+    assert read.secrets == (gateway.RemoteSecret(hint="5", expires_at=None),)
+
+
+def test_a_rotation_logs_nothing_of_the_secret(google, caplog):
+    created = create()
+    with caplog.at_level("DEBUG"):
+        secret = rotate(created, revoke_immediately=False)
+    assert secret not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"), [(409, True), (429, False), (500, False), (503, False)]
+)
+def test_what_google_refuses_for_now_is_not_permanent(google, status, permanent):
+    created = create()
+    google.emulator.faults.fail_next(
+        path_contains=created.id, status=status, times=2, retry_after=0
+    )
+    with pytest.raises(GatewayError) as caught:
+        rotate(created, revoke_immediately=True)
+    assert (caught.value.status, caught.value.permanent) == (status, permanent)
 
 
 def test_all_pages_are_listed(google, monkeypatch):

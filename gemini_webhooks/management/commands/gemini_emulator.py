@@ -84,6 +84,13 @@ class Command(BaseCommand):
             metavar="SHARE",
             help="share of the deliveries, 0 to 1, that are sent twice (%(default)s)",
         )
+        add(
+            "--disable-after",
+            type=int,
+            default=usual.disable_after,
+            metavar="N",
+            help="events in a row given up that switch a webhook off; 0: never (%(default)s)",
+        )
 
     def handle(self, *, host: str, port: int, **given: Any) -> None:
         """Serve, report, and end at the first signal."""
