@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from django.db import Error as DatabaseTrouble
-from django.db import transaction
+from django.db import close_old_connections, transaction
 
 from gemini_webhooks import deliveries, events, leases, receivers, results, signals
 from gemini_webhooks.backoff import retry_delay
@@ -56,6 +57,14 @@ class Drained:
     deliveries: int = 0
     runs: int = 0
     results: int = 0
+
+    def plus(self, more: Drained) -> Drained:
+        """Both counts together."""
+        return Drained(
+            deliveries=self.deliveries + more.deliveries,
+            runs=self.runs + more.runs,
+            results=self.results + more.results,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +163,16 @@ def sweep(limit: int = 500, *, everything: bool = False) -> Swept:
         everything: also what may still be under way; doing a thing twice changes nothing.
     """
     overdue = 0 if everything else deliveries.SWEEP_GRACE_SECONDS
-    waiting = deliveries.to_dispatch(limit, overdue_only=not everything)
     released = [
         handoff for result in deliveries.unreleased(limit) for handoff in _after_fetch(result)
     ]
-    runs = deliveries.runs_due(limit, overdue_seconds=overdue)
-    fetches = deliveries.results_due(limit, overdue_seconds=overdue)
-    deliveries.handed_off(delivery_ids=waiting, run_ids=[pk for pk, _ in runs], result_ids=fetches)
+    with transaction.atomic(using=deliveries.alias()):
+        waiting = deliveries.to_dispatch(limit, overdue_only=not everything)
+        runs = deliveries.runs_due(limit, overdue_seconds=overdue)
+        fetches = deliveries.results_due(limit, overdue_seconds=overdue)
+        deliveries.handed_off(
+            delivery_ids=waiting, run_ids=[pk for pk, _ in runs], result_ids=fetches
+        )
     handoffs = [Handoff(kind="delivery", id=pk) for pk in waiting]
     handoffs += [Handoff(kind="run", id=pk, queue=queue or None) for pk, queue in runs]
     handoffs += [Handoff(kind="result", id=pk) for pk in fetches]
@@ -169,11 +181,14 @@ def sweep(limit: int = 500, *, everything: bool = False) -> Swept:
     return Swept(handoffs=tuple(handoffs), settled=_settle())
 
 
-def drain(limit: int | None = None) -> Drained:
+def drain(limit: int | None = None, *, stop: Callable[[], bool] = lambda: False) -> Drained:
     """Process from the database until nothing is due, without any broker.
+
+    Several processes may do so at once: who fails to claim a thing goes on to the next.
 
     Args:
         limit: end after so many deliveries, runs and results together.
+        stop: asked before each; ``True`` ends it.
     """
     work: dict[str, Callable[[int], object]] = {
         "delivery": plan,
@@ -186,9 +201,11 @@ def drain(limit: int | None = None) -> Drained:
         left = 100 if limit is None else min(100, limit - done.total())
         # What asked to be run again at once has had its turn.
         found = [item for item in sweep(left, everything=True).handoffs if item not in seen]
-        if not found:
+        if not found or stop():
             break
         for item in found[:left]:
+            if stop():
+                break
             seen.add(item)
             try:
                 work[item.kind](item.id)
@@ -198,6 +215,29 @@ def drain(limit: int | None = None) -> Drained:
                 )
             done[item.kind] += 1
     return Drained(deliveries=done["delivery"], runs=done["run"], results=done["result"])
+
+
+def drain_forever(stop: threading.Event, *, poll_seconds: float = 1.0) -> Drained:
+    """Process from the database until ``stop`` is set; what was begun is ended.
+
+    A database that is away is waited for.
+
+    Args:
+        stop: set it, from a signal handler for instance, to end.
+        poll_seconds: how long to wait before looking again when nothing was due.
+    """
+    total = Drained()
+    while not stop.is_set():
+        close_old_connections()
+        try:
+            done = drain(stop=stop.is_set)
+        except DatabaseTrouble as error:
+            logger.error("the database does not answer: %s", type(error).__name__)  # noqa: TRY400  # its text may quote rows
+            done = Drained()
+        total = total.plus(done)
+        if done == Drained():
+            stop.wait(poll_seconds)
+    return total
 
 
 def _attempt(held: Claim) -> list[Handoff]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -28,10 +30,20 @@ class WorkerConfig(SiteConfig):
         receivers.on("batch.cancelled", name="routed", queue=os.environ.get("WORKER_OTHER_QUEUE"))(
             sound
         )
+        receivers.on("batch.expired", name="slow")(slow)
 
 
 def sound(event: Any, **_: Any) -> None:
     apps.get_model("tests_site", "Effect").objects.create(receiver="sound", webhook_id=event.id)
+
+
+def slow(event: Any, **_: Any) -> None:
+    """Say that it runs, and go on when told."""
+    folder = Path(os.environ["WORKER_SIGNS"])
+    (folder / "running").touch()
+    while not (folder / "go on").exists():
+        time.sleep(0.05)
+    sound(event)
 
 
 def flaky(event: Any, delivery: Any, **_: Any) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Q
+from django.db import connections
+from django.db.models import Q, QuerySet
 
 from gemini_webhooks import clock
-from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, WAITING, rows
+from gemini_webhooks.deliveries.common import (
+    SWEEP_GRACE_SECONDS,
+    WAITING,
+    ModelType,
+    alias,
+    rows,
+)
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 
 
@@ -18,7 +25,7 @@ def to_dispatch(limit: int, *, overdue_only: bool = True) -> list[int]:
         limit: how many at most.
         overdue_only: leave out those whose hand-off may still be under way.
     """
-    received = rows(WebhookDelivery).filter(state=WebhookDelivery.State.RECEIVED)
+    received = _unlocked(WebhookDelivery).filter(state=WebhookDelivery.State.RECEIVED)
     if overdue_only:
         received = received.filter(sweep_at__lte=clock.now())
     return list(received.order_by("sweep_at").values_list("pk", flat=True)[:limit])
@@ -46,7 +53,7 @@ def runs_due(limit: int, *, overdue_seconds: float = 0) -> list[tuple[int, str]]
     """
     due = Q(state__in=WAITING, next_attempt_at__lte=clock.after(-overdue_seconds))
     abandoned = Q(state=ReceiverRun.State.RUNNING, lease_until__lt=clock.now())
-    runs = rows(ReceiverRun)
+    runs = _unlocked(ReceiverRun)
     found: list[tuple[int, str]] = []
     # Two queries, as one with OR would use neither index.
     for condition, order in ((abandoned, "lease_until"), (due, "next_attempt_at")):
@@ -60,9 +67,20 @@ def results_due(limit: int, *, overdue_seconds: float = 0) -> list[int]:
     waiting = (ResultFile.State.PENDING, ResultFile.State.RETRYING)
     due = Q(state__in=waiting, next_attempt_at__lte=clock.after(-overdue_seconds))
     abandoned = Q(state=ResultFile.State.FETCHING, lease_until__lt=clock.now())
-    results = rows(ResultFile)
+    results = _unlocked(ResultFile)
     found: list[int] = []
     for condition, order in ((abandoned, "lease_until"), (due, "next_attempt_at")):
         left = limit - len(found)
         found += results.filter(condition).order_by(order).values_list("pk", flat=True)[:left]
     return found
+
+
+def _unlocked(model: type[ModelType]) -> QuerySet[ModelType]:
+    """Rows that nobody else is at, locked until the current transaction ends, if there is one.
+
+    So two sweeps at the same time share the work, where the database can pass over locks.
+    """
+    connection = connections[alias()]
+    if connection.in_atomic_block and connection.features.has_select_for_update_skip_locked:
+        return rows(model).select_for_update(skip_locked=True)
+    return rows(model)

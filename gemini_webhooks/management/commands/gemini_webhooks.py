@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
+import signal
 import sys
+import threading
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -92,7 +94,11 @@ class Command(BaseCommand):
         sweep.add_argument("--limit", type=int, default=500, help="rows of each kind at most")
 
         drain = add("drain", "process what is due straight from the database, without a broker")
-        drain.add_argument("--limit", type=int, help="end after so many steps")
+        how_long = drain.add_mutually_exclusive_group()
+        how_long.add_argument("--limit", type=int, help="end after so many steps")
+        how_long.add_argument(
+            "--forever", action="store_true", help="go on until SIGTERM or Ctrl-C: a whole worker"
+        )
 
     def handle(self, *_: Any, subcommand: str, **options: Any) -> None:
         """Run one subcommand."""
@@ -193,12 +199,27 @@ class Command(BaseCommand):
         return counts
 
     def _drain(self, options: Mapping[str, Any]) -> dict[str, int]:
-        drained = processing.drain(options["limit"])
+        if options["forever"]:
+            drained = self._drain_forever()
+        else:
+            drained = processing.drain(options["limit"])
         return {
             "deliveries": drained.deliveries,
             "runs": drained.runs,
             "results": drained.results,
         }
+
+    def _drain_forever(self) -> processing.Drained:
+        stop = threading.Event()
+
+        def end(number: int, frame: object) -> None:  # noqa: ARG001  # as signal calls it
+            stop.set()
+            signal.signal(number, signal.SIG_DFL)  # a second one does not wait
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        self.stderr.write("Processing what comes in; SIGTERM or Ctrl-C ends it after this run.")
+        return processing.drain_forever(stop)
 
 
 def _find(slug: str) -> WebhookEndpoint:
