@@ -514,3 +514,17 @@ def test_the_picture_needs_nothing_from_elsewhere() -> None:
 
     assert ET.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
     assert re.findall(r"(?:href|src)=|url\((?!#)|@import|<script", picture) == []
+
+
+def test_tests_that_the_threat_model_names_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGES["threat-model"].read_text())
+    assert len(named) > 30
+    for file, name in named:
+        assert f"\ndef {name}(" in (PROJECT / file).read_text(), f"{file}::{name}"
+
+
+def test_every_attempt_in_the_threat_model_names_a_test() -> None:
+    rows = re.findall(
+        r"^\| (?!attempt|---)(.*) \|$", PAGES["threat-model"].read_text(), re.MULTILINE
+    )
+    assert [row for row in rows if "::test_" not in row] == []
