@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: demo test services lint types layers docs tox check clean
+.PHONY: demo test fuzz services lint types layers docs tox check clean
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,15 @@ test: $(BIN)/.installed  ## the whole suite; REQUIRE_SERVICES=1 turns skips for 
 	$(BIN)/coverage report --fail-under=$(COVERAGE_MIN)
 
 COVERAGE_MIN ?= 95
+
+FUZZ_TARGETS := headers signatures secrets tokens claims key_set envelope
+FUZZ_SECONDS ?= 60
+
+fuzz: $(BIN)/.installed  ## look for input that a parser does not stand; FUZZ_SECONDS for each of seven
+	$(BIN)/python -m pip install --quiet --group fuzz
+	for target in $(FUZZ_TARGETS); do \
+		$(BIN)/python -m fuzz $$target --seconds $(FUZZ_SECONDS) --scratch build/fuzz || exit 1; \
+	done
 
 services:  ## install and start PostgreSQL, MariaDB, Redis and RabbitMQ on Debian, where they are missing
 	sh scripts/services.sh
