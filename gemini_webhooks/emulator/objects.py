@@ -105,6 +105,12 @@ class ObjectStore:
                 raise not_found(f"Object {bucket}/{name}")
             return self._objects[bucket, name]
 
+    def delete(self, bucket: str, name: str) -> None:
+        """Remove an object, or raise a 404."""
+        self.get(bucket, name)
+        with self._lock:
+            self._objects.pop((bucket, name), None)
+
     def touch(self, bucket: str, name: str) -> int:
         """Replace an object by a new generation with the same content; return its number."""
         found = self.get(bucket, name)

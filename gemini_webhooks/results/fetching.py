@@ -84,6 +84,7 @@ def _attempt(held: Claim) -> FetchOutcome:
         logger.warning("result file %s not fetched: %s", result.pk, error)
         if error.permanent or result.attempts >= settings.MAX_ATTEMPTS:
             claims.fail(held, str(error))
+            spool.discard(result.pk, result.source_uri)
             return FetchOutcome(state="failed")
         delay = retry_delay(result.attempts)
         claims.retry(held, str(error), delay)

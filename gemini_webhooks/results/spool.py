@@ -56,6 +56,13 @@ def part_file(result_id: int, uri: str, generation: str) -> Iterator[BinaryIO]:
         path.unlink(missing_ok=True)
 
 
+def discard(result_id: int, uri: str) -> None:
+    """Remove the part files of a result that will not be fetched any more."""
+    with suppress(ResultError, OSError):  # what cannot be removed now is stale some day
+        for path in _folder().glob(f"{result_id}-{_short(uri)}-*{SUFFIX}"):
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def disk_errors() -> Iterator[None]:
     """Turn an ``OSError`` into a ``ResultError`` that says so; it is worth another attempt."""

@@ -96,6 +96,54 @@ def test_a_cut_connection_costs_only_what_had_not_come(google, result_of, spoole
     assert result.error == ""
 
 
+@pytest.mark.parametrize("after_bytes", [0, 1, len(CONTENT) // 2, len(CONTENT) - 1])
+def test_wherever_it_is_cut_the_whole_file_comes_in_the_end_and_no_half_one_before(
+    google, result_of, spooled, stored, after_bytes
+):
+    result = result_of(put(google, CONTENT))
+    google.emulator.storage.cut_next(after_bytes=after_bytes)
+
+    assert fetched(result).state == "retrying"
+    assert stored() == []
+    assert not result.file
+
+    assert fetched(result).state == "complete"
+    assert result.file.read() == CONTENT
+    result.file.close()
+    assert spooled() == []
+
+
+def test_a_part_file_that_was_spoiled_on_the_disk_is_not_taken_for_the_beginning(
+    google, result_of, spooled, stored
+):
+    result = result_of(put(google, BIG))
+    google.emulator.storage.cut_next(after_bytes=2_000_000)
+    fetched(result)
+    [part] = spooled()
+    with part.open("r+b") as file:
+        file.write(b"spoiled")
+
+    assert fetched(result).state == "retrying"
+    assert "crc32c" in result.error
+    assert stored() == []
+    assert fetched(result).state == "complete"
+    assert result.file.read() == BIG
+    result.file.close()
+
+
+def test_an_object_that_disappears_in_the_middle_is_given_up_and_leaves_nothing(
+    google, result_of, spooled, stored
+):
+    result = result_of(put(google, BIG))
+    google.emulator.storage.cut_next(after_bytes=2_000_000)
+    fetched(result)
+    google.emulator.storage.delete(BUCKET, "batches/1/output.jsonl")
+
+    assert fetched(result).state == "failed"
+    assert "does not exist, or no longer" in result.error
+    assert [*stored(), *spooled()] == []
+
+
 def test_an_object_that_changed_meanwhile_is_fetched_from_its_start(google, result_of, spooled):
     result = result_of(put(google, BIG))
     google.emulator.storage.cut_next(after_bytes=2_000_000)
