@@ -7,7 +7,7 @@ disagree in places; where they do, every reading is accepted.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -84,7 +84,38 @@ CATALOGUE: Mapping[str, EventType] = MappingProxyType(
 #: Some of Google's own samples call ``batch.succeeded`` so.
 ALIASES: Mapping[str, str] = MappingProxyType({"batch.completed": "batch.succeeded"})
 
+#: Ends for which Google documents no event. The reconciler names them like the others.
+UNDOCUMENTED_ENDS: Mapping[str, JobState] = MappingProxyType({"video.failed": "failed"})
+
+#: The event for a job of a kind in a state, both as :class:`gateway.RemoteJob` has them. States
+#: that are not here are those of a job that still runs. An interaction that was cut short has no
+#: event of its own at Google either; to a receiver it is one that did not work.
+EVENT_OF_STATE: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("batch", "JOB_STATE_SUCCEEDED"): "batch.succeeded",
+        ("batch", "JOB_STATE_PARTIALLY_SUCCEEDED"): "batch.succeeded",
+        ("batch", "JOB_STATE_FAILED"): "batch.failed",
+        ("batch", "JOB_STATE_CANCELLED"): "batch.cancelled",
+        ("batch", "JOB_STATE_EXPIRED"): "batch.expired",
+        ("interaction", "requires_action"): "interaction.requires_action",
+        ("interaction", "completed"): "interaction.completed",
+        ("interaction", "failed"): "interaction.failed",
+        ("interaction", "incomplete"): "interaction.failed",
+        ("interaction", "budget_exceeded"): "interaction.failed",
+        ("interaction", "cancelled"): "interaction.cancelled",
+        ("operation", "succeeded"): "video.generated",
+        ("operation", "failed"): "video.failed",
+    }
+)
+
 OUTPUT_FIELDS = ("output_file_uri", "video_uri", "output_uri", "file_name", "file_id")
+
+#: Resource ids that are longer are none of Google's.
+MAX_OCCASION_LENGTH = 300
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +135,7 @@ class Event:
         error_code: of a failed job, as text.
         error_message: of a failed job.
         is_replay: somebody asked for this run again.
+        superseded: answers :meth:`is_stale`; given by whoever knows the other events.
     """
 
     id: str
@@ -116,11 +148,36 @@ class Event:
     error_code: str | None = None
     error_message: str | None = None
     is_replay: bool = False
+    superseded: Callable[[], bool] = field(default=_never, repr=False, compare=False)
+
+    def is_stale(self) -> bool:
+        """Whether a newer event of the same resource is stored, at this moment.
+
+        Newer is what happened later; of two at the same time, what came later. The answer can
+        change while a receiver runs; ``latest_only`` receivers are kept from that.
+
+        Raises:
+            django.db.Error: the database did not answer.
+        """
+        return self.superseded()
 
     @property
     def known(self) -> EventType | None:
         """The catalogue's entry; ``None`` for a type that this version does not know."""
         return CATALOGUE.get(self.type)
+
+    @property
+    def job_state(self) -> JobState | None:
+        """What it says about its job; ``None`` if that is not known."""
+        return job_state(self.type)
+
+    @property
+    def occasion(self) -> str | None:
+        """What happened to which job, the same for an event and the reconciler's find of it."""
+        if not self.resource_id or self.job_state is None:
+            return None
+        occasion = f"{self.type} {bare_id(self.resource_id)}"
+        return occasion if len(occasion) <= MAX_OCCASION_LENGTH else None
 
     @property
     def result_source(self) -> str | None:
@@ -133,8 +190,61 @@ class Event:
         return None
 
 
-def parse(verified: VerifiedRequest, *, is_replay: bool = False) -> Event:
+def job_state(event_type: str) -> JobState | None:
+    """What an event of this type says about its job; ``None`` if that is not known."""
+    known = CATALOGUE.get(event_type)
+    return known.job_state if known else UNDOCUMENTED_ENDS.get(event_type)
+
+
+def bare_id(name: str) -> str:
+    """A resource id without the ``batches/`` or ``operations/`` that some put before it."""
+    return name.rpartition("/")[2]
+
+
+def write(
+    event_type: str,
+    *,
+    resource_id: str,
+    occurred_at: datetime,
+    user_metadata: Mapping[str, Any],
+    output: str = "",
+    error: tuple[str, str] | None = None,
+) -> bytes:
+    """Write the body that Google would have sent; :func:`parse` reads it.
+
+    Args:
+        event_type: what happened.
+        resource_id: the job's.
+        occurred_at: aware time of it.
+        user_metadata: a JSON object.
+        output: ``gs://…``, ``files/…`` or the URL of a video; empty if there is none.
+        error: code and message of a failed job.
+    """
+    data: dict[str, Any] = {"id": resource_id}
+    if output:
+        scheme = output.partition("/")[0]
+        data[{"gs:": "output_file_uri", "files": "file_name"}.get(scheme, "video_uri")] = output
+    if error:
+        data["error_code"], data["error_message"] = error
+    if user_metadata:
+        data["user_metadata"] = dict(user_metadata)
+    timestamp = occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    sent = {"type": event_type, "version": "v1", "timestamp": timestamp, "data": data}
+    return json.dumps(sent).encode()
+
+
+def parse(
+    verified: VerifiedRequest,
+    *,
+    is_replay: bool = False,
+    superseded: Callable[[], bool] = _never,
+) -> Event:
     """Read the event out of a request whose signature holds.
+
+    Args:
+        verified: the request.
+        is_replay: somebody asked for it again.
+        superseded: says whether a newer event of the same resource is stored.
 
     Raises:
         Unreadable: the body is not JSON, or nested too deeply.
@@ -157,6 +267,7 @@ def parse(verified: VerifiedRequest, *, is_replay: bool = False) -> Event:
         error_code=_text(data.get("error_code")),
         error_message=_text(data.get("error_message")),
         is_replay=is_replay,
+        superseded=superseded,
     )
 
 

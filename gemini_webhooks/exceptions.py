@@ -148,6 +148,10 @@ class GatewayError(GeminiWebhooksError):
         )
 
 
+class UnsuitableJob(GeminiWebhooksError, ValueError):
+    """The SDK does not take the arguments of a job, and says why; nothing was submitted."""
+
+
 class RegistrationError(GeminiWebhooksError):
     """An endpoint could not be registered, changed or removed; the message says what to do."""
 

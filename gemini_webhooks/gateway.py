@@ -9,14 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from gemini_webhooks.conf import GOOGLE_API, SETTING, settings
-from gemini_webhooks.exceptions import ConfigurationError, GatewayError, GeminiWebhooksError
+from gemini_webhooks.exceptions import (
+    ConfigurationError,
+    GatewayError,
+    GeminiWebhooksError,
+    UnsuitableJob,
+)
 
 if TYPE_CHECKING:
     from io import IOBase
@@ -31,6 +36,8 @@ DOWNLOAD_TIMEOUT_MS = 40_000
 #: What the SDK tells the server about our patience; without it, the above.
 DOWNLOAD_SERVER_TIMEOUT_SECONDS = 3600
 PAGE_SIZE = 1000
+#: Listed batches come with their inline answers.
+BATCHES_PAGE_SIZE = 50
 MAX_MESSAGE_LENGTH = 1000
 #: Where the SDK itself goes instead of the API's host when the machine has a client certificate.
 MTLS_HOST = "generativelanguage.mtls.googleapis.com"
@@ -71,6 +78,7 @@ class RemoteWebhook:
         subscribed_events: event types.
         state: ``enabled``, ``disabled`` or ``disabled_due_to_failed_deliveries``; an open set.
         secrets: what it is signed with; several during the grace of a rotation.
+        create_time: aware time at which it was made, if Google says it.
         update_time: aware time of the last change, if Google says it.
         new_signing_secret: ``whsec_…``, in the answer to a creation only; it cannot be read again.
     """
@@ -81,6 +89,7 @@ class RemoteWebhook:
     subscribed_events: tuple[str, ...]
     state: str
     secrets: tuple[RemoteSecret, ...] = ()
+    create_time: datetime | None = None
     update_time: datetime | None = None
     new_signing_secret: str | None = field(default=None, repr=False)
 
@@ -114,6 +123,28 @@ class BatchOutput:
     state: str
     file_name: str
     answers: tuple[Mapping[str, Any], ...] | None = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteJob:
+    """A batch, interaction or operation as Google shows it now.
+
+    Attributes:
+        name: ``batches/…``, ``models/…/operations/…``, or the id of an interaction.
+        state: of a batch ``JOB_STATE_…``; of an interaction its status; of an operation
+            ``running``, ``succeeded`` or ``failed``. Open sets.
+        output: ``gs://…``, ``files/…`` or the URL of a video; empty if there is none to name.
+        error: code and message, if Google gives them.
+        created_at: aware time, if Google says it.
+        changed_at: aware time of its end, or else of its last change, if Google says it.
+    """
+
+    name: str
+    state: str
+    output: str = ""
+    error: tuple[str, str] | None = None
+    created_at: datetime | None = None
+    changed_at: datetime | None = None
 
 
 def create_webhook(
@@ -251,6 +282,89 @@ def download_file(*, api_key_name: str, name: str, sink: Sink) -> None:
         )
 
 
+def create_batch(*, api_key_name: str, **arguments: Any) -> Any:
+    """Submit a batch; takes and returns what the SDK's ``batches.create`` does.
+
+    Raises:
+        GatewayError: Google refused or did not answer; without an answer it may run
+            nevertheless.
+        ConfigurationError: no such API key, or the extra is not installed.
+        UnsuitableJob: the SDK does not take these arguments.
+    """
+    with _calling(api_key_name) as client, _refusing_arguments():
+        return client.batches.create(**arguments)
+
+
+def create_interaction(*, api_key_name: str, **arguments: Any) -> Any:
+    """As :func:`create_batch`, for the SDK's ``interactions.create``."""
+    with _calling(api_key_name) as client, _refusing_arguments():
+        return client.interactions.create(**arguments)
+
+
+def create_video(*, api_key_name: str, **arguments: Any) -> Any:
+    """As :func:`create_batch`, for ``models.generate_videos``, which SDK 3.x refuses."""
+    with _calling(api_key_name) as client, _refusing_arguments():
+        return client.models.generate_videos(**arguments)
+
+
+def read_batch(*, api_key_name: str, name: str) -> RemoteJob:
+    """Read how a batch, ``batches/…``, stands. Raises as :func:`create_webhook` does."""
+    with _calling(api_key_name) as client:
+        found = _batch(client.batches.get(name=name))
+    if found.state != "JOB_STATE_FAILED":
+        return found
+    # The SDK leaves out why; a batch is an operation as well, and those have their error.
+    try:
+        return replace(found, error=read_operation(api_key_name=api_key_name, name=name).error)
+    except GatewayError as refused:
+        if not refused.permanent:
+            raise
+        return found
+
+
+def read_interaction(*, api_key_name: str, name: str) -> RemoteJob:
+    """Read how an interaction stands. Raises as :func:`create_webhook` does."""
+    with _calling(api_key_name) as client:
+        found: Any = client.interactions.get(name)
+    errors = found.errors or ()
+    return RemoteJob(
+        name=found.id or name,
+        state=found.status or "",
+        error=(_text(errors[0].code), _text(errors[0].message)) if errors else None,
+        created_at=_moment(found.created),
+        changed_at=_moment(found.updated),
+    )
+
+
+def read_operation(*, api_key_name: str, name: str) -> RemoteJob:
+    """Read how an operation, ``…/operations/…``, stands. Raises as :func:`create_webhook` does."""
+    with _calling(api_key_name) as client:
+        from google.genai.types import GenerateVideosOperation  # noqa: PLC0415  # an extra
+
+        asked = GenerateVideosOperation.model_validate({"name": name})
+        found: Any = client.operations.get(asked)
+    made = (found.response.generated_videos or ()) if found.response else ()
+    error = found.error
+    ended = "failed" if error else "succeeded"
+    return RemoteJob(
+        name=found.name or name,
+        state=ended if found.done else "running",
+        output=(made[0].video.uri or "") if made and made[0].video else "",
+        error=(_text(error.get("code")), _text(error.get("message"))) if error else None,
+    )
+
+
+def list_batches(*, api_key_name: str) -> Iterator[RemoteJob]:
+    """Read all batches of the key's project, page by page, in Google's order.
+
+    Raises as :func:`create_webhook` does, while it is iterated over. Why a batch failed is not
+    among what is listed.
+    """
+    with _calling(api_key_name) as client:
+        for batch in client.batches.list(config={"page_size": BATCHES_PAGE_SIZE}):
+            yield _batch(batch)
+
+
 def base_url() -> str:
     """Where the SDK's calls go: Google, or what its environment variable names."""
     return os.environ.get(BASE_URL_VARIABLE) or GOOGLE_API
@@ -269,6 +383,22 @@ def _calling(api_key_name: str) -> Iterator[Client]:
         ) from None
     except Exception as error:  # noqa: BLE001  # the SDK lets those of three libraries through
         raise _gateway_error(error) from None
+
+
+@contextmanager
+def _refusing_arguments() -> Iterator[None]:
+    """Tell what the SDK says about arguments from what it makes of an answer."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # Answers that cannot be read raise subclasses, as pydantic does for arguments, too.
+        if type(error) in (TypeError, ValueError):
+            raise UnsuitableJob(str(error)) from None
+        if not str(getattr(error, "title", "")).startswith("_"):
+            raise
+        wrong: Any = getattr(error, "errors", list)
+        places = [".".join(map(str, one["loc"])) for one in wrong(include_input=False)]
+        raise UnsuitableJob(f"google-genai does not take {', '.join(places)}") from None
 
 
 def _api_key(name: str) -> str:
@@ -324,8 +454,19 @@ def _webhook(remote: Any) -> RemoteWebhook:
         subscribed_events=tuple(remote.subscribed_events or ()),
         state=remote.state or "",
         secrets=tuple(map(_secret, remote.signing_secrets or ())),
+        create_time=_moment(remote.create_time),
         update_time=_moment(remote.update_time),
         new_signing_secret=remote.new_signing_secret,
+    )
+
+
+def _batch(batch: Any) -> RemoteJob:
+    return RemoteJob(
+        name=batch.name or "",
+        state=batch.state.value if batch.state else "",
+        output=(batch.dest.file_name if batch.dest else None) or "",
+        created_at=_moment(batch.create_time),
+        changed_at=_moment(batch.end_time) or _moment(batch.update_time),
     )
 
 
@@ -335,8 +476,17 @@ def _secret(remote: Any) -> RemoteSecret:
 
 
 def _moment(value: Any) -> datetime | None:
-    """A time, which the SDK leaves as text if it cannot read it."""
-    return value if isinstance(value, datetime) else None
+    """A time, which half of the SDK leaves as text."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) and value.tzinfo else None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _plain(answer: Any) -> Mapping[str, Any]:

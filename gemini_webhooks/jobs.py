@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from django.db import Error as DatabaseTrouble
+from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
-from gemini_webhooks import clock, seals
+from gemini_webhooks import clock, gateway, seals
 from gemini_webhooks.conf import settings
-from gemini_webhooks.deliveries import rows
-from gemini_webhooks.events import CATALOGUE
+from gemini_webhooks.deliveries import alias, rows
+from gemini_webhooks.events import bare_id, job_state
 from gemini_webhooks.exceptions import ConfigurationError
 from gemini_webhooks.models import Job, WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.storable import storable
+
+logger = logging.getLogger(__name__)
 
 #: Google ends a batch that was not processed in time after 24 h (guide) or 48 h (SDK).
 DUE_AFTER = timedelta(hours=24)
@@ -75,6 +80,7 @@ def track(
     resource: Any,
     *,
     user_metadata: Mapping[str, Any] | None = None,
+    endpoint: WebhookEndpoint | str | None = None,
     api_key_name: str = "default",
     due_at: datetime | None = None,
 ) -> Job:
@@ -83,6 +89,7 @@ def track(
     Args:
         resource: what the SDK returned: a batch, an interaction or an operation; or its name.
         user_metadata: what was given to :func:`webhook_config`.
+        endpoint: likewise.
         api_key_name: the key in ``API_KEYS`` that it was submitted with.
         due_at: aware time after which its silence is suspicious; 24 h from now by default.
 
@@ -92,11 +99,13 @@ def track(
     name = resource if isinstance(resource, str) else _name(resource)
     if not name:
         raise ValueError("track() takes a batch, an interaction or an operation, or its name")
-    bare = name.rpartition("/")[2]
+    bare = bare_id(name)
     job, _ = rows(Job).update_or_create(
         resource_id=bare,
         defaults={
             "kind": _kind(name),
+            "name": name,
+            "endpoint": _endpoint(endpoint),
             "user_metadata": storable(dict(user_metadata or {})),
             "api_key_name": api_key_name,
             "due_at": clock.for_database(due_at) if due_at else clock.now() + DUE_AFTER,
@@ -106,13 +115,156 @@ def track(
     return job
 
 
+def submit_batch(
+    *,
+    model: str,
+    src: Any,
+    config: Any = None,
+    user_metadata: Mapping[str, Any] | None = None,
+    endpoint: WebhookEndpoint | str | None = None,
+    dynamic: bool = True,
+    api_key_name: str = "default",
+    due_at: datetime | None = None,
+) -> Any:
+    """Submit a batch, have its end announced here, and enter it in the ledger.
+
+    Call it outside of a transaction: the batch runs, and costs, also if that is rolled back. The
+    ledger is a help, so if it cannot be written now, that is logged and the batch returned.
+
+    Args:
+        model: as the SDK's ``client.batches.create`` takes it.
+        src: likewise.
+        config: likewise, without ``webhook_config``.
+        user_metadata: a JSON object that comes back as ``event.user_metadata``.
+        endpoint: the registered endpoint, or its slug, to deliver to; by default the root one.
+        dynamic: ``False`` leaves it to the registered webhooks to announce the end.
+        api_key_name: one of ``API_KEYS``.
+        due_at: as for :func:`track`.
+
+    Returns:
+        What the SDK returns.
+
+    Raises:
+        GatewayError: Google refused or did not answer; without an answer it may run
+            nevertheless, and its event comes.
+        ConfigurationError: as for :func:`webhook_config`, or there is no such API key.
+        TypeError, ValueError: the SDK or :func:`webhook_config` does not take the arguments.
+    """
+    notice = _notice(user_metadata, endpoint, dynamic=dynamic)
+    batch = gateway.create_batch(
+        api_key_name=api_key_name, model=model, src=src, config=_config(config, notice)
+    )
+    return _enter(batch, user_metadata, endpoint, api_key_name, due_at)
+
+
+def submit_interaction(
+    *,
+    user_metadata: Mapping[str, Any] | None = None,
+    endpoint: WebhookEndpoint | str | None = None,
+    dynamic: bool = True,
+    api_key_name: str = "default",
+    due_at: datetime | None = None,
+    **arguments: Any,
+) -> Any:
+    """As :func:`submit_batch`, for an interaction in the background.
+
+    ``arguments`` are those of the SDK's ``client.interactions.create``, without ``background``,
+    which is always set, and ``webhook_config``.
+    """
+    notice = _notice(user_metadata, endpoint, dynamic=dynamic)
+    _keep_out(arguments, "background", "webhook_config")
+    interaction = gateway.create_interaction(
+        api_key_name=api_key_name, background=True, **arguments, **notice
+    )
+    return _enter(interaction, user_metadata, endpoint, api_key_name, due_at)
+
+
+def submit_video(
+    *,
+    config: Any = None,
+    user_metadata: Mapping[str, Any] | None = None,
+    endpoint: WebhookEndpoint | str | None = None,
+    dynamic: bool = True,
+    api_key_name: str = "default",
+    due_at: datetime | None = None,
+    **arguments: Any,
+) -> Any:
+    """As :func:`submit_batch`, for a video; ``google-genai`` 3.x refuses to start one.
+
+    ``arguments`` are those of the SDK's ``client.models.generate_videos``.
+    """
+    notice = _notice(user_metadata, endpoint, dynamic=dynamic)
+    operation = gateway.create_video(
+        api_key_name=api_key_name, config=_config(config, notice), **arguments
+    )
+    return _enter(operation, user_metadata, endpoint, api_key_name, due_at)
+
+
+def _notice(
+    user_metadata: Mapping[str, Any] | None,
+    endpoint: WebhookEndpoint | str | None,
+    *,
+    dynamic: bool,
+) -> dict[str, Any]:
+    """The SDK's argument that has the end announced here; none for a static webhook."""
+    return {"webhook_config": webhook_config(user_metadata, endpoint=endpoint)} if dynamic else {}
+
+
+def _config(config: Any, notice: Mapping[str, Any]) -> dict[str, Any]:
+    """The SDK's ``config``, a dict or a model of its own, and our part."""
+    given = dict(config or {})  # a model iterates over its fields
+    given = {name: value for name, value in given.items() if value is not None}
+    _keep_out(given, "webhook_config")
+    return {**given, **notice}
+
+
+def _keep_out(arguments: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if name in arguments:
+            raise ValueError(f"{name} is given by this function itself: leave it out")
+
+
+def _enter(
+    resource: Any,
+    user_metadata: Mapping[str, Any] | None,
+    endpoint: WebhookEndpoint | str | None,
+    api_key_name: str,
+    due_at: datetime | None,
+) -> Any:
+    """Enter what runs already in the ledger; what goes wrong must not hide it from its owner."""
+    try:
+        # In a transaction of the caller, this one's failure must not spoil it.
+        with transaction.atomic(using=alias()):
+            track(
+                resource,
+                user_metadata=user_metadata,
+                endpoint=endpoint,
+                api_key_name=api_key_name,
+                due_at=due_at,
+            )
+    except (DatabaseTrouble, ValueError) as error:
+        logger.error(  # noqa: TRY400  # a database error's text may quote the row
+            "%s was submitted, but is not in the ledger (%s): track() it again, or let "
+            "`manage.py gemini_webhooks reconcile --discover` find it if it is a batch",
+            _name(resource) or "a job",
+            type(error).__name__,
+        )
+    return resource
+
+
+def _endpoint(endpoint: WebhookEndpoint | str | None) -> WebhookEndpoint | None:
+    if isinstance(endpoint, str):
+        return rows(WebhookEndpoint).filter(slug=endpoint).first()
+    return endpoint
+
+
 def _settle_from_the_past(job: Job, names: set[str]) -> None:
     """A short job's event may have come before the job was entered."""
     came = rows(WebhookDelivery).filter(resource_id__in=names).order_by("-received_at").first()
-    known = CATALOGUE.get(came.event_type) if came else None
-    if known is None:
+    state = job_state(came.event_type) if came else None
+    if state is None:
         return
-    job.state, job.delivery = known.job_state, came
+    job.state, job.delivery = state, came
     job.save(update_fields=["state", "delivery"])
 
 

@@ -11,11 +11,13 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from django.db import Error as DatabaseTrouble
-from django.db import close_old_connections, transaction
+from django.db import OperationalError, close_old_connections, transaction
 
 from gemini_webhooks import deliveries, events, leases, receivers, results, signals
 from gemini_webhooks.backoff import retry_delay
@@ -26,6 +28,9 @@ from gemini_webhooks.exceptions import GiveUp, PayloadPruned, RetryLater
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 
 logger = logging.getLogger(__name__)
+
+#: A run comes back so much later if the database would not wait for another of its resource.
+BUSY_SECONDS = 5
 
 
 class ReceiverNotConnected(Exception):
@@ -84,7 +89,7 @@ def plan(delivery_id: int) -> list[Handoff]:
     if delivery is None or delivery.state != WebhookDelivery.State.RECEIVED:
         return []
     try:
-        event = events.parse(deliveries.stored(delivery))
+        event = _event(delivery, is_replay=False)
     except (PayloadPruned, events.Unreadable):
         deliveries.unreadable(delivery)
         return []
@@ -268,19 +273,34 @@ def _attempt(held: Claim) -> list[Handoff]:
 def _execute(held: Claim) -> None:
     current = held.run
     delivery = current.delivery
-    event = events.parse(deliveries.stored(delivery), is_replay=current.is_replay)
+    event = _event(delivery, is_replay=current.is_replay)
     receiver = _receiver(current, event)
     arguments = {"sender": WebhookDelivery, "event": event, "delivery": delivery}
     if current.result is not None:
         arguments["result"] = current.result
-    with leases.renewing(held):
-        if not receiver.atomic:
-            receiver(**arguments)
-            deliveries.succeed(held)
+    scope = transaction.atomic(using=deliveries.alias()) if receiver.atomic else nullcontext()
+    with leases.renewing(held), scope:
+        if receiver.latest_only and _is_overtaken(event, delivery, wait=receiver.atomic):
+            deliveries.skip(held)
             return
-        with transaction.atomic(using=deliveries.alias()):
-            receiver(**arguments)
-            deliveries.succeed(held)
+        receiver(**arguments)
+        deliveries.succeed(held)
+
+
+def _event(delivery: WebhookDelivery, *, is_replay: bool) -> Event:
+    superseded = partial(deliveries.is_superseded, delivery)
+    return events.parse(deliveries.stored(delivery), is_replay=is_replay, superseded=superseded)
+
+
+def _is_overtaken(event: Event, delivery: WebhookDelivery, *, wait: bool) -> bool:
+    """Whether a newer event of the resource is stored; with ``wait``, none can act before us."""
+    if wait and event.resource_id:
+        try:
+            deliveries.hold_resource(delivery)
+        except OperationalError:
+            # The receiver of another event of this resource takes long.
+            raise RetryLater(BUSY_SECONDS) from None
+    return event.is_stale()
 
 
 def _receiver(current: ReceiverRun, event: events.Event) -> receivers.Receiver:
@@ -332,7 +352,7 @@ def _announce_failure(dead: ReceiverRun) -> None:
     """Send ``delivery_failed``; what its receivers do wrong is logged, not raised."""
     run = deliveries.rows(ReceiverRun).select_related("delivery").get(pk=dead.pk)
     try:
-        event = events.parse(deliveries.stored(run.delivery), is_replay=run.is_replay)
+        event = _event(run.delivery, is_replay=run.is_replay)
     except (PayloadPruned, events.Unreadable):
         event = None
     signals.delivery_failed.send_robust(

@@ -45,6 +45,14 @@ class Receiver:
         """Whether it runs in one transaction with its mark; see :func:`non_atomic`."""
         return not getattr(_innermost(self.function), "gemini_webhooks_non_atomic", False)
 
+    @property
+    def latest_only(self) -> bool:
+        """Whether it is skipped for an event that is not the newest; see :func:`latest_only`."""
+        subscription = self.function if isinstance(self.function, Subscription) else None
+        return bool(subscription and subscription.latest_only) or getattr(
+            _innermost(self.function), "gemini_webhooks_latest_only", False
+        )
+
     def __call__(self, **arguments: Any) -> None:
         """Run it, sync or async."""
         outcome = _target(self.function)(signal=self.signal, **arguments)
@@ -60,6 +68,7 @@ class Subscription:
     type: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     queue: str | None = None
+    latest_only: bool = False
 
     def __call__(self, **arguments: Any) -> Any:
         """Call the function; what ``Signal.send()`` would do."""
@@ -79,6 +88,7 @@ def on(
     metadata: Mapping[str, Any] | None = None,
     queue: str | None = None,
     name: str | None = None,
+    latest_only: bool = False,
 ) -> Callable[[ReceiverFunction], ReceiverFunction]:
     """Connect the decorated function to one type of event.
 
@@ -88,13 +98,18 @@ def on(
         metadata: run only for events whose ``user_metadata`` has all these values.
         queue: Celery queue for its runs; ``QUEUE_ROUTER`` goes before it.
         name: the receiver's stable name; by default its module and qualified name.
+        latest_only: as the decorator :func:`latest_only`.
     """
     proper = ALIASES.get(event_type, event_type)
     known = CATALOGUE.get(proper)
 
     def connect(function: ReceiverFunction) -> ReceiverFunction:
         subscription = Subscription(
-            function=function, type=proper, metadata=dict(metadata or {}), queue=queue
+            function=function,
+            type=proper,
+            metadata=dict(metadata or {}),
+            queue=queue,
+            latest_only=latest_only,
         )
         signal = known.signal if known else event_received
         signal.connect(subscription, weak=False, dispatch_uid=name)
@@ -110,6 +125,17 @@ def non_atomic(function: ReceiverFunction) -> ReceiverFunction:
     services for minutes. It may then run again although its work was done: make it idempotent.
     """
     function.gemini_webhooks_non_atomic = True  # type: ignore[attr-defined]  # a mark, read above
+    return function
+
+
+def latest_only(function: ReceiverFunction) -> ReceiverFunction:
+    """Skip the decorated receiver for an event of a resource of which a newer one is stored.
+
+    Events come in any order. Runs of such receivers for one resource wait for each other, so that
+    what an older event makes is never written after what a newer one made. A ``non_atomic``
+    receiver is skipped too, but once it has begun nothing stops a newer event from overtaking it.
+    """
+    function.gemini_webhooks_latest_only = True  # type: ignore[attr-defined]  # a mark, read above
     return function
 
 

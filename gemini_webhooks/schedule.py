@@ -19,6 +19,10 @@ def beat_schedule() -> dict[str, BeatEntry]:
     """
     return {
         "gemini-webhooks-sweep": {"task": "gemini_webhooks.tasks.sweep", "schedule": 30.0},
+        "gemini-webhooks-reconcile": {
+            "task": "gemini_webhooks.tasks.reconcile",
+            "schedule": 600.0,
+        },
         "gemini-webhooks-sync-endpoints": {
             "task": "gemini_webhooks.tasks.sync_endpoints",
             "schedule": 3600.0,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 from celery import shared_task
 
 from gemini_webhooks import processing, registration
-from gemini_webhooks.conf import settings
+from gemini_webhooks import reconcile as reconciliation
 from gemini_webhooks.dispatch import messages
-from gemini_webhooks.exceptions import GeminiWebhooksError
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +50,25 @@ def sweep(limit: int = 500, *, everything: bool = False) -> dict[str, int]:
 
 
 @_task()
+def reconcile(
+    limit: int = 100, *, discover: bool = False, api_key_name: str | None = None
+) -> dict[str, Any]:
+    """Ask Google about jobs whose event is overdue. Returns what was found."""
+    report = reconciliation.reconcile(limit, discover=discover, api_key_name=api_key_name)
+    return asdict(report)
+
+
+@_task()
 def sync_endpoints() -> None:
     """Compare the endpoints of every project with Google; differences are logged."""
-    for name, key in settings.API_KEYS.items():
-        if not key:
-            continue
-        try:
-            report = registration.sync(name)
-        except GeminiWebhooksError as error:
+    for compared in registration.sync_all():
+        if compared.report is None:
+            name, error = compared.api_key_name, compared.error
             logger.warning("endpoints of API key %s not compared: %s", name, error)
             continue
-        for slug in report.switched_off:
-            logger.error("Google switched off endpoint %s: its deliveries failed", slug)
-        for drift in report.drift:
+        for failures in compared.report.failures:
+            logger.error("Google switched off endpoint %s %s", failures.slug, failures.in_words)
+        for slug in compared.report.missing:
+            logger.error("Google does not have endpoint %s any more: delete it and add it", slug)
+        for drift in compared.report.drift:
             logger.warning("endpoint %s differs at Google: %s", drift.slug, drift.field)

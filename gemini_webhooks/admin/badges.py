@@ -23,6 +23,7 @@ TONES = {
     # attempts
     "postponed": "waiting",
     "gave_up": "bad",
+    "skipped": "quiet",
     "lost": "bad",
     # result files
     "fetching": "active",

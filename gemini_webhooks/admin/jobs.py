@@ -36,7 +36,10 @@ class JobAdmin(ReadOnlyAdmin):
             None,
             {"fields": ("resource_id", "kind", "state_badge", "submitted_at", "due_at", "event")},
         ),
-        (_("Asking Google"), {"fields": ("api_key_name",)}),
+        (
+            _("Asking Google"),
+            {"fields": ("name", "api_key_name", "endpoint", "checked_at", "last_error")},
+        ),
         (_("User metadata"), {"fields": ("metadata",), "classes": ("gw-wide",)}),
     )
 

@@ -13,6 +13,7 @@ from gemini_webhooks.deliveries.claims import (
     postpone,
     renew,
     retry,
+    skip,
     succeed,
 )
 from gemini_webhooks.deliveries.common import (
@@ -22,6 +23,7 @@ from gemini_webhooks.deliveries.common import (
     alias,
     rows,
 )
+from gemini_webhooks.deliveries.ordering import about, hold_resource, is_superseded
 from gemini_webhooks.deliveries.planning import Plan, PlannedRun, reopen, start, unreadable
 from gemini_webhooks.deliveries.progress import (
     bury_waiting,
@@ -30,7 +32,7 @@ from gemini_webhooks.deliveries.progress import (
     settle_all,
     unreleased,
 )
-from gemini_webhooks.deliveries.recording import Recorded, record, stored, sweep_soon
+from gemini_webhooks.deliveries.recording import Recorded, record, record_found, stored, sweep_soon
 
 __all__ = [
     "LEASE_SECONDS",
@@ -40,14 +42,18 @@ __all__ = [
     "Plan",
     "PlannedRun",
     "Recorded",
+    "about",
     "alias",
     "bury",
     "bury_lost",
     "bury_waiting",
     "claim",
     "handed_off",
+    "hold_resource",
+    "is_superseded",
     "postpone",
     "record",
+    "record_found",
     "release",
     "renew",
     "reopen",
@@ -57,6 +63,7 @@ __all__ = [
     "runs_due",
     "settle",
     "settle_all",
+    "skip",
     "start",
     "stored",
     "succeed",

@@ -74,6 +74,15 @@ def succeed(held: Claim) -> None:
     _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SUCCEEDED, last_error="")
 
 
+def skip(held: Claim) -> None:
+    """The run is done without having been executed: its event is no longer the newest.
+
+    Raises:
+        LeaseLost: as :func:`succeed` does.
+    """
+    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SKIPPED, last_error="")
+
+
 def postpone(held: Claim, seconds: float) -> None:
     """The receiver asked to be run later; this does not count as an attempt."""
     _finish(

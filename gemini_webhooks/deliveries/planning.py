@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries.common import alias, rows
-from gemini_webhooks.events import Event
+from gemini_webhooks.events import Event, bare_id
 from gemini_webhooks.models import (
     Attempt,
     Job,
@@ -182,13 +182,13 @@ def _wait_for_result(waiting: QuerySet[ReceiverRun], result: ResultFile | None) 
 
 
 def _settle_job(delivery: WebhookDelivery, event: Event) -> None:
-    if event.known is None or not event.resource_id:
+    if event.job_state is None or not event.resource_id:
         return
-    bare = event.resource_id.rpartition("/")[2]
+    bare = bare_id(event.resource_id)
     jobs = rows(Job).filter(resource_id__in={event.resource_id, bare})
-    if event.known.job_state == "requires_action":
+    if event.job_state == "requires_action":
         jobs = jobs.filter(state=Job.State.SUBMITTED)  # events come in any order
-    jobs.update(state=event.known.job_state, delivery=delivery)
+    jobs.update(state=event.job_state, delivery=delivery, last_error="")
 
 
 def _touch(delivery: WebhookDelivery) -> None:

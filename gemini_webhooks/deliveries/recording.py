@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, alias, rows
-from gemini_webhooks.events import Event
+from gemini_webhooks.deliveries.ordering import about
+from gemini_webhooks.events import MAX_OCCASION_LENGTH, Event, bare_id, job_state
 from gemini_webhooks.exceptions import PayloadPruned, Unauthorised
-from gemini_webhooks.models import TokenUse, WebhookDelivery
+from gemini_webhooks.models import Job, TokenUse, WebhookDelivery
 from gemini_webhooks.storable import storable, storable_text
 from gemini_webhooks.verification.types import VerifiedRequest
 
@@ -37,6 +38,8 @@ def record(
 ) -> Recorded:
     """Store a verified request once; one INSERT decides whether it is a duplicate.
 
+    It is one of the delivery with its webhook id, and of what the reconciler found before it.
+
     Args:
         verified: the request.
         event: what it says; ``None`` if it is unreadable.
@@ -51,15 +54,51 @@ def record(
     """
     delivery = _delivery(verified, event, endpoint_id, received_at)
     delivery.sweep_at = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
-    using = alias()
-    try:
-        with _statement(using, pinned=bool(_pin(verified))):
-            if pin := _pin(verified):
-                pin.save(using=using, force_insert=True)
-            delivery.save(using=using, force_insert=True)
-    except IntegrityError:
-        return Recorded(delivery_id=_duplicate_of(verified), created=False)
-    return Recorded(delivery_id=delivery.pk, created=True)
+    if _inserted(delivery, verified):
+        return Recorded(delivery_id=delivery.pk, created=True)
+    same = _duplicate_of(delivery, verified)
+    if same is None and delivery.occasion:
+        # Google told of the same thing before, under another webhook id: an event of its own.
+        delivery.occasion = None
+        if _inserted(delivery, verified):
+            return Recorded(delivery_id=delivery.pk, created=True)
+        same = _duplicate_of(delivery, verified)
+    if same is None:
+        raise IntegrityError("neither stored nor a duplicate")
+    return Recorded(delivery_id=same, created=False)
+
+
+def record_found(
+    verified: VerifiedRequest, event: Event, *, job: Job, hand_off_now: bool
+) -> Recorded:
+    """Store what the reconciler found out, unless the event has come or another pass was first.
+
+    One INSERT decides that too, also between this and the event that comes at the same moment.
+
+    Args:
+        verified: the request that Google would have sent.
+        event: what it says.
+        job: what it is about.
+        hand_off_now: as for :func:`record`.
+
+    Raises:
+        django.db.Error: it could not be stored.
+    """
+    # Deliveries that the version before stored have no occasion.
+    came = about(job.resource_id, job.name).filter(event_type=event.type)
+    for same, resource_id in came.values_list("pk", "resource_id"):
+        if bare_id(resource_id) == job.resource_id:
+            return Recorded(delivery_id=same, created=False)
+    delivery = _delivery(verified, event, job.endpoint_id, datetime.now(UTC))
+    delivery.source = WebhookDelivery.Source.RECONCILER
+    delivery.sweep_at = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
+    if _inserted(delivery, verified):
+        return Recorded(delivery_id=delivery.pk, created=True)
+    conflict = Q(webhook_id=delivery.webhook_id) | Q(occasion=delivery.occasion)
+    known = rows(WebhookDelivery).filter(conflict).values_list("pk", flat=True).first()
+    if known is not None:
+        return Recorded(delivery_id=known, created=False)
+    raise IntegrityError("neither stored nor known")
 
 
 def sweep_soon(delivery_id: int) -> None:
@@ -108,7 +147,22 @@ def _delivery(
         delivery.resource_id = storable_text(event.resource_id, 255)
         delivery.user_metadata = storable(event.user_metadata)
         delivery.occurred_at = event.occurred_at and clock.for_database(event.occurred_at)
+        delivery.occasion = event.occasion and storable_text(event.occasion, MAX_OCCASION_LENGTH)
     return delivery
+
+
+def _inserted(delivery: WebhookDelivery, verified: VerifiedRequest) -> bool:
+    """Insert the row, and the token's with it; ``False`` if one of them conflicts with another."""
+    using = alias()
+    pin = _pin(verified)
+    try:
+        with _statement(using, pinned=bool(pin)):
+            if pin:
+                pin.save(using=using, force_insert=True)
+            delivery.save(using=using, force_insert=True)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _pin(verified: VerifiedRequest) -> TokenUse | None:
@@ -133,21 +187,39 @@ def _statement(using: str, *, pinned: bool) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _duplicate_of(verified: VerifiedRequest) -> int:
-    """Count the duplicate and return the id of the delivery that it repeats.
+def _duplicate_of(delivery: WebhookDelivery, verified: VerifiedRequest) -> int | None:
+    """Count the duplicate and return the id of what it repeats; ``None`` if there is no such.
 
     Raises:
         Unauthorised: it is no duplicate but the reuse of a token.
-        IntegrityError: it is neither, so it was not stored.
     """
     pin = _pin(verified)
     used = pin and rows(TokenUse).filter(token_digest=pin.token_digest).first()
     if pin and used and (used.webhook_id, used.body_digest) != (pin.webhook_id, pin.body_digest):
         raise Unauthorised("token_reused", "the token was used for another webhook id or body")
-    same = rows(WebhookDelivery).filter(webhook_id=verified.webhook_id)
-    if not same.update(duplicate_count=F("duplicate_count") + 1):
-        raise IntegrityError("neither stored nor a duplicate") from None
-    if pin and not used:
-        # A retry with a token of its own: from now on that one is used up as well.
-        rows(TokenUse).bulk_create([pin], ignore_conflicts=True)
-    return same.values_list("pk", flat=True).get()
+    for same in (
+        rows(WebhookDelivery).filter(webhook_id=delivery.webhook_id),
+        _found_before(delivery),
+    ):
+        if same.update(duplicate_count=F("duplicate_count") + 1):
+            if pin and not used:
+                # A retry with a token of its own: from now on that one is used up as well.
+                rows(TokenUse).bulk_create([pin], ignore_conflicts=True)
+            return same.values_list("pk", flat=True).get()
+    return None
+
+
+def _found_before(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
+    """What the reconciler found before the event came.
+
+    A job ends once, but may require action again: then only what had happened when the
+    reconciler looked is the same.
+    """
+    if delivery.occasion is None:
+        return rows(WebhookDelivery).none()
+    found = rows(WebhookDelivery).filter(
+        occasion=delivery.occasion, source=WebhookDelivery.Source.RECONCILER
+    )
+    if job_state(delivery.event_type) == "requires_action" and delivery.occurred_at:
+        return found.filter(received_at__gte=delivery.occurred_at)
+    return found

@@ -1,6 +1,12 @@
 """The tables. No behaviour here beyond a model's own fields; ``deliveries`` writes."""
 
-from gemini_webhooks.models.deliveries import Attempt, ReceiverRun, TokenUse, WebhookDelivery
+from gemini_webhooks.models.deliveries import (
+    Attempt,
+    ReceiverRun,
+    ResourceLock,
+    TokenUse,
+    WebhookDelivery,
+)
 from gemini_webhooks.models.endpoints import SigningSecret, WebhookEndpoint
 from gemini_webhooks.models.jobs import Job
 from gemini_webhooks.models.rejections import RejectedRequest
@@ -11,6 +17,7 @@ __all__ = [
     "Job",
     "ReceiverRun",
     "RejectedRequest",
+    "ResourceLock",
     "ResultFile",
     "SigningSecret",
     "TokenUse",

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks.models.endpoints import SigningSecret, WebhookEndpoint
-from gemini_webhooks.models.fields import ExactCharField
+from gemini_webhooks.models.fields import ExactCharField, OptionalExactCharField
 
 
 class WebhookDelivery(models.Model):
@@ -74,6 +74,9 @@ class WebhookDelivery(models.Model):
     size = models.PositiveIntegerField(_("size in bytes"), default=0)
     duplicate_count = models.PositiveIntegerField(_("duplicates"), default=0)
     source = models.CharField(_("source"), max_length=20, choices=Source, default=Source.WEBHOOK)
+    #: What it says about which job, for one delivery of it: the event and the reconciler's find of
+    #: the same cannot both be stored. Further events of Google's own about it have none.
+    occasion = OptionalExactCharField(_("occasion"), max_length=300, null=True, editable=False)
     #: When the sweeper hands it off again if it is still ``received``.
     sweep_at = models.DateTimeField(_("sweep at"), null=True, blank=True)
 
@@ -81,6 +84,10 @@ class WebhookDelivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         ordering = ["-received_at", "-pk"]
+        constraints = [
+            # Not unique=True: PostgreSQL would get a second index, for LIKE, which nobody asks for.
+            models.UniqueConstraint(fields=["occasion"], name="gw_delivery_occasion"),
+        ]
         indexes = [
             models.Index(fields=["-received_at", "-id"], name="gw_delivery_newest"),
             models.Index(fields=["state", "-received_at"], name="gw_delivery_by_state"),
@@ -174,6 +181,7 @@ class Attempt(models.Model):
         POSTPONED = "postponed", _("postponed by the receiver")
         GAVE_UP = "gave_up", _("given up by the receiver")
         LOST = "lost", _("lost: the worker did not come back")
+        SKIPPED = "skipped", _("skipped: a newer event of the resource is stored")
 
     run = models.ForeignKey(
         ReceiverRun,
@@ -220,3 +228,20 @@ class TokenUse(models.Model):
 
     def __str__(self) -> str:
         return self.token_digest[:12]
+
+
+class ResourceLock(models.Model):
+    """Held by a ``latest_only`` run while it works; see :func:`deliveries.hold_resource`.
+
+    Resources share the locks by a digest of their id, so there are few rows, and none to remove.
+    """
+
+    name = models.CharField(_("name"), max_length=4, primary_key=True)
+    taken_at = models.DateTimeField(_("last taken"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("resource lock")
+        verbose_name_plural = _("resource locks")
+
+    def __str__(self) -> str:
+        return self.name

@@ -32,6 +32,7 @@ class WebhookEndpoint(models.Model):
         blank=True,
         help_text=_("Accepted “aud” values. Empty: dynamic webhooks are refused here."),
     )
+    state_changed_at = models.DateTimeField(_("state since"), null=True, blank=True, editable=False)
     api_key_name = models.CharField(_("API key"), max_length=100, default="default")
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_synced_at = models.DateTimeField(_("last synced"), null=True, blank=True)
@@ -61,8 +62,14 @@ class SigningSecret(models.Model):
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    revealed_at = models.DateTimeField(_("shown"), null=True, blank=True, editable=False)
+    #: The default of the database is for processes of the version before, during an upgrade.
+    revealed_by = models.CharField(
+        _("shown to"), max_length=254, blank=True, default="", db_default="", editable=False
+    )
 
     class Meta:
+        permissions = [("reveal_signingsecret", _("Can see a signing secret, once"))]
         verbose_name = _("signing secret")
         verbose_name_plural = _("signing secrets")
         ordering = ["-created_at", "-pk"]

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from gemini_webhooks.models.results import ResultFile
 
     CharField = models.CharField[str, str]
+    OptionalCharField = models.CharField[str | None, str | None]
     BigIntegerField = models.BigIntegerField[Any, Any]
 else:  # generic only in the stubs
-    CharField, BigIntegerField = models.CharField, models.BigIntegerField
+    CharField = OptionalCharField = models.CharField
+    BigIntegerField = models.BigIntegerField
 
 
 class ExactCharField(CharField):
@@ -31,9 +33,21 @@ class ExactCharField(CharField):
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
         """Ask MariaDB and MySQL for a binary collation."""
-        if connection.vendor == "mysql":
-            return f"varchar({self.max_length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-        return super().db_type(connection)
+        return _exactly(connection, self.max_length) or super().db_type(connection)
+
+
+class OptionalExactCharField(OptionalCharField):
+    """An :class:`ExactCharField` that may be ``None``, which only the stubs tell apart."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        """As :class:`ExactCharField`."""
+        return _exactly(connection, self.max_length) or super().db_type(connection)
+
+
+def _exactly(connection: BaseDatabaseWrapper, length: int | None) -> str | None:
+    if connection.vendor == "mysql":
+        return f"varchar({length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    return None
 
 
 class ResultFileField(models.FileField):

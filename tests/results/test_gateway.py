@@ -46,9 +46,11 @@ def test_a_created_webhook_tells_its_secret_once(google):
         secrets=(
             gateway.RemoteSecret(hint=secret_hint(created.new_signing_secret), expires_at=None),
         ),
+        create_time=created.create_time,
         update_time=created.update_time,
         new_signing_secret=None,
     )
+    assert read.create_time.utcoffset() is not None
     assert read.update_time.utcoffset() is not None
 
 

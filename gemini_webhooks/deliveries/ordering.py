@@ -1,0 +1,61 @@
+"""Which event of a resource is the newest, and who may act on it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from django.db import connections
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
+
+from gemini_webhooks import clock
+from gemini_webhooks.deliveries.common import alias, rows
+from gemini_webhooks.events import bare_id
+from gemini_webhooks.models import ResourceLock, WebhookDelivery
+
+
+def about(*names: str) -> QuerySet[WebhookDelivery]:
+    """Deliveries about a resource, however its name is written.
+
+    MariaDB and MySQL find those whose names differ in case only, too.
+    """
+    bare = {bare_id(name) for name in names if name}
+    spelled = {*filter(None, names), *bare, *(f"batches/{name}" for name in bare)}
+    return rows(WebhookDelivery).filter(resource_id__in=spelled)
+
+
+def is_superseded(delivery: WebhookDelivery) -> bool:
+    """Whether a newer event of the same resource is stored.
+
+    The order is total: by the time at which things happened, where Google said it, else of their
+    receipt; among equals by the order in which they were stored.
+    """
+    if not delivery.resource_id:
+        return False
+    moment = delivery.occurred_at or delivery.received_at
+    newer = (
+        about(delivery.resource_id)
+        .annotate(moment=Coalesce("occurred_at", "received_at"))
+        .filter(Q(moment__gt=moment) | Q(moment=moment, pk__gt=delivery.pk))
+    )
+    bare = bare_id(delivery.resource_id)
+    return any(bare_id(name) == bare for name in newer.values_list("resource_id", flat=True))
+
+
+def hold_resource(delivery: WebhookDelivery) -> None:
+    """Wait until no other transaction holds the delivery's resource, and hold it until this ends.
+
+    One statement that writes one row, whether it is there or not: so it is an exclusive lock on
+    every database. No other statement touches these rows, so no request waits for a receiver.
+
+    Raises:
+        django.db.OperationalError: the database did not want to wait any longer.
+    """
+    digest = sha256(bare_id(delivery.resource_id).encode()).hexdigest()
+    named = connections[alias()].features.supports_update_conflicts_with_target
+    rows(ResourceLock).bulk_create(
+        [ResourceLock(name=digest[:4], taken_at=clock.now())],
+        update_conflicts=True,
+        update_fields=["taken_at"],
+        unique_fields=["name"] if named else None,
+    )

@@ -1,0 +1,5 @@
+"""Finds jobs whose event never came, and does what the event would have done."""
+
+from gemini_webhooks.reconcile.passes import DISCOVER_SINCE, Report, reconcile
+
+__all__ = ["DISCOVER_SINCE", "Report", "reconcile"]
