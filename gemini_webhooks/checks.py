@@ -188,13 +188,7 @@ def check_result_storage() -> Iterable[CheckMessage]:
 @_checked
 def check_queue_router() -> Iterable[CheckMessage]:
     """E012: the queue router can be imported and called."""
-    if settings.QUEUE_ROUTER is None:
-        return
-    try:
-        usable = callable(import_string(settings.QUEUE_ROUTER))
-    except (ImportError, AttributeError, TypeError):
-        usable = False
-    if not usable:
+    if not _is_function(settings.QUEUE_ROUTER):
         yield _error(
             12,
             "QUEUE_ROUTER",
@@ -218,6 +212,27 @@ def check_retention() -> Iterable[CheckMessage]:
             f"must be a dict of days for {', '.join(sorted(known))}",
             "A whole number of at least 1; None keeps for ever.",
         )
+
+
+@_checked
+def check_secret_backend() -> Iterable[CheckMessage]:
+    """E014: the secret backend can be imported and called."""
+    if not _is_function(settings.SECRET_BACKEND):
+        yield _error(
+            14,
+            "SECRET_BACKEND",
+            "is not the dotted path of a function",
+            "It is called with the slug of an endpoint (empty: the root address) and returns the "
+            "whsec_… secrets that are valid there.",
+        )
+
+
+def _is_function(path: Any) -> bool:
+    """Whether a dotted path leads to something that can be called; ``None`` is no path at all."""
+    try:
+        return path is None or callable(import_string(path))
+    except (ImportError, AttributeError, TypeError):
+        return False
 
 
 def _host(url: object) -> str | None:

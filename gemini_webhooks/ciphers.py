@@ -71,7 +71,12 @@ def _keys() -> tuple[Fernet, ...]:
     ``ENCRYPTION_KEYS`` later must not lose the secrets that it has.
     """
     derived = _derived((django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS))
-    return _configured(tuple(settings.ENCRYPTION_KEYS)) + derived
+    try:
+        return _configured(tuple(settings.ENCRYPTION_KEYS)) + derived
+    except TypeError:
+        raise ConfigurationError(
+            "GEMINI_WEBHOOKS['ENCRYPTION_KEYS'] is not a list of Fernet keys."
+        ) from None
 
 
 # Both run for every request. The arguments are in the settings anyway, so that remembering

@@ -20,6 +20,7 @@ class Settings:
     """
 
     SIGNING_SECRETS: Sequence[str] = []
+    SECRET_BACKEND: str | None = None
     AUDIENCES: Sequence[str] = []
     JWKS_URL: str = f"{GOOGLE_API}/.well-known/jwks.json"
     JWKS_CACHE_SECONDS: int = 3600

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 
 from django.core.validators import slug_re
 from django.db.models import Q, QuerySet
+from django.utils.module_loading import import_string
 
 from gemini_webhooks import ciphers, clock
 from gemini_webhooks.conf import settings
@@ -15,7 +19,11 @@ from gemini_webhooks.exceptions import ConfigurationError, UnknownEndpoint
 from gemini_webhooks.models import SigningSecret, WebhookEndpoint
 from gemini_webhooks.verification import SigningKey, TokenRules, parse_secret, secret_hint
 
+logger = logging.getLogger(__name__)
+
 MAX_SLUG_LENGTH = 100
+#: What ``SECRET_BACKEND`` gives beyond is not looked at: each one is tried on each request.
+MAX_BACKEND_SECRETS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +33,34 @@ class Acceptance:
     Attributes:
         slug: empty for the root endpoint.
         endpoint_id: ``None`` for the root endpoint.
-        keys: the valid signing secrets, opened.
-        unusable: how many valid secrets could not be opened: wrong encryption key, or not a
-            signing secret at all.
+        own: the valid signing secrets of the settings or the database, opened; ``None`` for
+            each that cannot be.
         token_rules: for dynamic webhooks.
     """
 
     slug: str
     endpoint_id: int | None
-    keys: tuple[SigningKey, ...] = field(repr=False)
-    unusable: int
+    own: tuple[SigningKey | None, ...] = field(repr=False)
     token_rules: TokenRules
+
+    @property
+    def keys(self) -> tuple[SigningKey, ...]:
+        """The valid signing secrets, opened."""
+        return tuple(key for key in self._all if key is not None)
+
+    @property
+    def unusable(self) -> int:
+        """How many valid secrets could not be opened.
+
+        The encryption key is wrong, it is no signing secret at all, or ``SECRET_BACKEND`` failed.
+        """
+        return sum(key is None for key in self._all)
+
+    @cached_property
+    def _all(self) -> tuple[SigningKey | None, ...]:
+        # Not before somebody asks for a key: a token needs none, and the backend may be slow.
+        # Own ones last, as the last match counts: their use is noted.
+        return (*_backend_secrets(self.slug), *self.own)
 
 
 def accepted_at(slug: str | None) -> Acceptance:
@@ -57,8 +82,11 @@ def accepted_at(slug: str | None) -> Acceptance:
 
 
 def keys_elsewhere(slug: str, limit: int = 200) -> list[tuple[str, SigningKey]]:
-    """``(label, key)`` of secrets at other addresses, to tell an operator of a mix-up."""
-    secrets = _valid(rows(SigningSecret).exclude(endpoint__slug=slug))
+    """``(label, key)`` of secrets at other addresses, to tell an operator of a mix-up.
+
+    ``SECRET_BACKEND`` is not asked: it would be once for every address.
+    """
+    secrets = valid_now(rows(SigningSecret).exclude(endpoint__slug=slug))
     found = [
         (f"endpoint “{secret.endpoint.slug}”", key)
         for secret in secrets.select_related("endpoint")[:limit]
@@ -69,19 +97,32 @@ def keys_elsewhere(slug: str, limit: int = 200) -> list[tuple[str, SigningKey]]:
     return found
 
 
+def valid_now(secrets: QuerySet[SigningSecret]) -> QuerySet[SigningSecret]:
+    """Those of ``secrets`` that have neither expired nor been revoked."""
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=clock.now())
+    return secrets.filter(unexpired, revoked_at=None)
+
+
+def opened(secret: SigningSecret) -> SigningKey:
+    """Decrypt a stored secret.
+
+    Raises:
+        ConfigurationError: no key opens it, or it is no signing secret; says what to do.
+    """
+    key = parse_secret(ciphers.decrypt(secret.ciphertext))
+    return SigningKey(key=key, hint=secret.hint, secret_id=secret.pk)
+
+
 def _acceptance(
     keys: Iterator[SigningKey | None],
     *,
     audiences: object,
     endpoint: WebhookEndpoint | None = None,
 ) -> Acceptance:
-    found = list(keys)
-    usable = tuple(key for key in found if key is not None)
     return Acceptance(
         slug=endpoint.slug if endpoint else "",
         endpoint_id=endpoint.pk if endpoint else None,
-        keys=usable,
-        unusable=len(found) - len(usable),
+        own=tuple(keys),
         token_rules=TokenRules(
             audiences=_strings(audiences),
             issuers=_strings(settings.ISSUERS),
@@ -92,29 +133,44 @@ def _acceptance(
 
 
 def _settings_secrets() -> Iterator[SigningKey | None]:
-    for text in settings.SIGNING_SECRETS:
-        try:
-            yield SigningKey(key=parse_secret(text), hint=secret_hint(text))
-        except ConfigurationError:
-            yield None
+    return map(_parsed, settings.SIGNING_SECRETS)
 
 
 def _stored_secrets(endpoint: WebhookEndpoint) -> Iterator[SigningKey | None]:
-    for secret in _valid(rows(SigningSecret).filter(endpoint=endpoint)):
-        yield _opened(secret)
+    return map(_opened, valid_now(rows(SigningSecret).filter(endpoint=endpoint)))
 
 
-def _valid(secrets: QuerySet[SigningSecret]) -> QuerySet[SigningSecret]:
-    unexpired = Q(expires_at=None) | Q(expires_at__gt=clock.now())
-    return secrets.filter(unexpired, revoked_at=None)
+def _backend_secrets(slug: str) -> list[SigningKey | None]:
+    """What the site's own store gives; a failure counts as one secret that cannot be read."""
+    if settings.SECRET_BACKEND is None:
+        return []
+    try:
+        given: Iterable[object] = import_string(settings.SECRET_BACKEND)(slug)
+        keys = [_parsed(text) for text in islice(given, MAX_BACKEND_SECRETS)]
+    except Exception as error:  # noqa: BLE001  # the site's own code; other secrets still hold
+        problem, keys = type(error).__name__, [None]
+    else:
+        problem = "not all it gave are signing secrets" if None in keys else ""
+    if problem:
+        # Neither the text nor the traceback of an error: they may quote a secret.
+        logger.error("SECRET_BACKEND failed for the slug “%s”: %s", slug, problem)
+    return keys
+
+
+def _parsed(text: object) -> SigningKey | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return SigningKey(key=parse_secret(text), hint=secret_hint(text))
+    except ConfigurationError:
+        return None
 
 
 def _opened(secret: SigningSecret) -> SigningKey | None:
     try:
-        key = parse_secret(ciphers.decrypt(secret.ciphertext))
+        return opened(secret)
     except ConfigurationError:
         return None
-    return SigningKey(key=key, hint=secret.hint, secret_id=secret.pk)
 
 
 def _strings(values: object) -> tuple[str, ...]:

@@ -50,33 +50,50 @@ def receive(request: IncomingRequest, slug: str | None = None) -> Receipt:
 
     Raises:
         Rejected: it is not believed; recorded, within limits.
-        Undecided: it cannot be decided or stored now.
+        Undecided: it cannot be decided or stored now; recorded likewise, unless the database is
+            the reason.
     """
+    acceptance = None
     try:
-        return _receive(request, slug)
-    except Rejected as rejected:
-        reject(request, slug, rejected)
+        acceptance = endpoints.accepted_at(slug)
+        return _receive(request, acceptance)
+    except (Rejected, Undecided) as refusal:
+        refuse(request, slug, refusal, acceptance)
         raise
     except ConfigurationError as error:
-        raise Undecided("misconfigured", str(error), retry_after=60) from None
+        undecided = Undecided("misconfigured", str(error), retry_after=60)
+        refuse(request, slug, undecided)
+        raise undecided from None
     except DatabaseTrouble as error:
         # Not the error itself: its text may quote the row, and so the payload.
         reason = f"the delivery could not be stored: {type(error).__name__}"
         raise Undecided("database_unavailable", reason) from None
 
 
-def reject(request: IncomingRequest, slug: str | None, rejected: Rejected) -> None:
-    """Record a refused request, unless too many were recorded just now."""
+def refuse(
+    request: IncomingRequest,
+    slug: str | None,
+    refusal: Rejected | Undecided,
+    acceptance: Acceptance | None = None,
+) -> None:
+    """Record a request that is not accepted, unless too many were recorded just now.
+
+    Args:
+        request: what came.
+        slug: the endpoint that it came to.
+        refusal: why it is refused or put off.
+        acceptance: what its signature was compared with, if it came to that.
+    """
     suppressed = rejections.quota.take()
     if suppressed is None:
         return
-    rejected.diagnosis = _diagnosis(request, slug or "", rejected)
-    logger.warning("webhook refused: %s: %s", rejected.code, rejected.diagnosis)
-    rejections.record(request, slug or "", rejected, suppressed)
+    if isinstance(refusal, Rejected):
+        refusal.diagnosis = _diagnosis(request, refusal, acceptance)
+        logger.warning("webhook refused: %s: %s", refusal.code, refusal.diagnosis)
+    rejections.record(request, slug or "", refusal, suppressed)
 
 
-def _receive(request: IncomingRequest, slug: str | None) -> Receipt:
-    acceptance = endpoints.accepted_at(slug)
+def _receive(request: IncomingRequest, acceptance: Acceptance) -> Receipt:
     headers = read_headers(request, tolerance_seconds=settings.TOLERANCE_SECONDS)
     verified = _verify(request, headers, acceptance)
     event: Event | None
@@ -152,19 +169,18 @@ def _require_seal(verified: VerifiedRequest) -> None:
         )
 
 
-def _diagnosis(request: IncomingRequest, slug: str, rejected: Rejected) -> str:
+def _diagnosis(request: IncomingRequest, rejected: Rejected, acceptance: Acceptance | None) -> str:
     """What an operator would like to know; found out only for rejections that are recorded."""
-    if rejected.code != "signature_mismatch":
+    if rejected.code != "signature_mismatch" or acceptance is None:
         return rejected.diagnosis
     try:
         headers = read_headers(request, tolerance_seconds=settings.TOLERANCE_SECONDS)
         if headers.is_token:
             return rejected.diagnosis
-        own = endpoints.accepted_at(slug).keys
+        own = acceptance.keys
         if not own:
             return "no signing secret is configured for this address"
-        return hmac.explain_mismatch(
-            headers, request.body, own=own, others=endpoints.keys_elsewhere(slug)
-        )
+        others = endpoints.keys_elsewhere(acceptance.slug)
+        return hmac.explain_mismatch(headers, request.body, own=own, others=others)
     except (Rejected, DatabaseTrouble):
         return rejected.diagnosis

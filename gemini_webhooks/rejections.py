@@ -1,4 +1,7 @@
-"""Keeps a record of refused requests; capped, so that a flood cannot fill the table."""
+"""Keeps a record of refused requests; capped, so that a flood cannot fill the table.
+
+Those that are put off with 503 count among them: repeated often enough, they make Google give up.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from django.db import Error as DatabaseTrouble
 
 from gemini_webhooks import clock, signals
 from gemini_webhooks.deliveries import rows
-from gemini_webhooks.exceptions import Rejected
+from gemini_webhooks.exceptions import Rejected, Undecided
 from gemini_webhooks.models import RejectedRequest, WebhookDelivery
 from gemini_webhooks.storable import storable_text
 from gemini_webhooks.verification.types import IncomingRequest
@@ -65,13 +68,15 @@ class Quota:
 quota = Quota()
 
 
-def record(request: IncomingRequest, slug: str, rejected: Rejected, suppressed: int) -> None:
+def record(
+    request: IncomingRequest, slug: str, refusal: Rejected | Undecided, suppressed: int
+) -> None:
     """Store a rejection and send ``request_rejected``. A database that is down is no obstacle."""
     try:
         row = rows(RejectedRequest).create(
-            reason=rejected.code,
-            status=rejected.status,
-            diagnosis=storable_text(rejected.diagnosis, 2000),
+            reason=refusal.code,
+            status=refusal.status,
+            diagnosis=storable_text(refusal.diagnosis, 2000),
             endpoint_slug=storable_text(slug, 100),
             headers={
                 name: storable_text(request.headers[name], MAX_HEADER_LENGTH)
@@ -86,7 +91,7 @@ def record(request: IncomingRequest, slug: str, rejected: Rejected, suppressed: 
         if quota.trim_is_due():
             _trim()
     except DatabaseTrouble as error:
-        logger.warning("rejection %s not recorded: %s", rejected.code, type(error).__name__)
+        logger.warning("rejection %s not recorded: %s", refusal.code, type(error).__name__)
         return
     signals.request_rejected.send_robust(
         sender=WebhookDelivery, event=None, delivery=None, rejection=row, code=row.reason

@@ -50,6 +50,7 @@ result_ready = EventSignal()
 #: A receiver gave up. Sent in the worker, after commit, with ``event``, ``delivery``, ``run``: at
 #: most once, as a worker may die in between. The state of the run is what counts.
 delivery_failed = Signal()
-#: A request was refused and recorded. Sent with ``rejection`` (a ``RejectedRequest``) and ``code``;
-#: ``event`` and ``delivery`` are ``None``, as nothing of it is believed.
+#: A request was refused, or put off with 503, and recorded. Sent with ``rejection`` (a
+#: ``RejectedRequest``) and ``code``; ``event`` and ``delivery`` are ``None``, as nothing of it is
+#: believed.
 request_rejected = Signal()

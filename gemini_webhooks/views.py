@@ -50,10 +50,9 @@ def _incoming(request: HttpRequest, slug: str | None) -> IncomingRequest:
     received_at = datetime.now(UTC)
     try:
         body = _body(request)
-    except Rejected as rejected:
-        ingest.reject(
-            IncomingRequest(headers=headers, body=b"", received_at=received_at), slug, rejected
-        )
+    except (Rejected, Undecided) as refusal:
+        unread = IncomingRequest(headers=headers, body=b"", received_at=received_at)
+        ingest.refuse(unread, slug, refusal)
         raise
     return IncomingRequest(headers=headers, body=body, received_at=received_at)
 

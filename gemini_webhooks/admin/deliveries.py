@@ -153,8 +153,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if delivery.secret_id:
             return gettext("%(hint)s, a secret of the endpoint") % {"hint": delivery.key_hint}
         if delivery.endpoint_id:
-            return gettext("%(hint)s, a secret that was deleted") % {"hint": delivery.key_hint}
-        return gettext("%(hint)s, from SIGNING_SECRETS") % {"hint": delivery.key_hint}
+            return gettext("%(hint)s, a secret that was deleted or came from SECRET_BACKEND") % {
+                "hint": delivery.key_hint
+            }
+        return gettext("%(hint)s, from SIGNING_SECRETS or SECRET_BACKEND") % {
+            "hint": delivery.key_hint
+        }
 
     @admin.display(description=_("user metadata"))
     def metadata(self, delivery: Delivery) -> SafeString:

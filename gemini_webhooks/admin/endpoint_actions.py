@@ -84,7 +84,7 @@ class EndpointActions(EndpointPages):
 
     @outside_transactions
     def edit_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Name, URI and events."""
+        """Name, URI, events and audiences."""
         endpoint = self.endpoint(request, object_id, to="change")
         data = request.POST if request.method == "POST" else None
         form = EndpointChangeForm(data, endpoint=endpoint)
@@ -103,13 +103,17 @@ class EndpointActions(EndpointPages):
     def _edit(self, request: HttpRequest, endpoint: WebhookEndpoint, form: forms.Form) -> bool:
         # All fields, changed or not: what differs at Google is mended on the way.
         values = {**form.cleaned_data, "name": form.cleaned_data["name"] or endpoint.slug}
+        done = gettext("Saved here and at Google.")
+        if form.changed_data == ["audiences"]:
+            values = {"audiences": values["audiences"]}
+            done = gettext("Saved here. Google is not told the audiences, so it was not called.")
         try:
             registration.update(endpoint, **values)
         except GeminiWebhooksError as error:
             form.add_error(None, str(error))
             return False
         self.log_change(request, endpoint, _changes(form) or gettext("Sent again, unchanged."))
-        messages.success(request, gettext("Saved here and at Google."))
+        messages.success(request, done)
         return True
 
     @outside_transactions

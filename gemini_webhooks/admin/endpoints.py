@@ -1,6 +1,6 @@
-"""Registered endpoints and what may be known about their signing secrets."""
+"""Registered endpoints: their list and their pages."""
 
-# ruff: noqa: ARG002, D101, D102  # Django names hooks; a column says in its description what it is
+# ruff: noqa: ARG002, D102  # Django names hooks; a column says in its description what it is
 
 from __future__ import annotations
 
@@ -8,86 +8,27 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import ModelAdmin
-from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from gemini_webhooks import clock
 from gemini_webhooks.admin.badges import badge
-from gemini_webhooks.admin.base import EMPTY, ReadOnlyInline, RelatedRows
+from gemini_webhooks.admin.base import EMPTY
 from gemini_webhooks.admin.endpoint_actions import EndpointActions
 from gemini_webhooks.admin.events import described, names_in
 from gemini_webhooks.admin.filters import EndpointFilter
 from gemini_webhooks.admin.rendering import json_block
 from gemini_webhooks.admin.rotation import RotationPages
-from gemini_webhooks.models import SigningSecret, WebhookEndpoint
-
-
-class SecretsOfEndpoint(RelatedRows):
-    empty_text = _(
-        "It has no secret, so no static webhook is accepted here. Rotate to get one from Google."
-    )
-
-
-class SigningSecretInline(ReadOnlyInline):
-    """Everything but the secret itself, which is not even read from the database."""
-
-    model = SigningSecret
-    formset = SecretsOfEndpoint
-    deferred = ("ciphertext",)
-    fields = (
-        "hint",
-        "validity",
-        "created_at",
-        "last_used_at",
-        "expires_at",
-        "revoked_at",
-        "still_needed",
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        valid = Q(expires_at=None) | Q(expires_at__gt=clock.now())
-        siblings = SigningSecret.objects.filter(valid, revoked_at=None)
-        newest = siblings.filter(endpoint=OuterRef("endpoint")).order_by("-created_at", "-pk")
-        added = {
-            "newest_id": Subquery(newest.values("pk")[:1]),
-            "newest_made": Subquery(newest.values("created_at")[:1]),
-            "newest_used": Subquery(newest.values("last_used_at")[:1]),
-        }
-        secrets: QuerySet[Any] = super().get_queryset(request).annotate(**added)
-        return secrets
-
-    @admin.display(description=_("validity"))
-    def validity(self, secret: SigningSecret) -> SafeString:
-        if secret.revoked_at:
-            return badge("revoked", _("revoked"))
-        if secret.expires_at is None:
-            return badge("valid", _("valid"))
-        if secret.expires_at > clock.now():
-            return badge("expiring", _("valid until it expires"))
-        return badge("expired", _("expired"))
-
-    @admin.display(description=_("still needed?"))
-    def still_needed(self, secret: Any) -> str | Promise:
-        """Told from the columns that ``get_queryset`` adds."""
-        ended = secret.expires_at is not None and secret.expires_at <= clock.now()
-        if secret.revoked_at or ended:
-            return EMPTY
-        if secret.pk == secret.newest_id:
-            return _("Yes, it is the newest.")
-        if secret.last_used_at and secret.last_used_at >= secret.newest_made:
-            return _("Yes: it was used after the newest one was made.")
-        if secret.newest_used is None:
-            return _("Not known: the newest one was not used yet. Send a ping.")
-        return _("Safe to let go: the newest one is in use, and this one was not used since.")
+from gemini_webhooks.admin.secret_pages import SecretPages
+from gemini_webhooks.admin.secrets import SigningSecretInline
+from gemini_webhooks.admin.syncing import SyncPages
+from gemini_webhooks.models import WebhookEndpoint
 
 
 @admin.register(WebhookEndpoint)
-class EndpointAdmin(EndpointActions, RotationPages):
+class EndpointAdmin(EndpointActions, RotationPages, SecretPages, SyncPages):
     """The list and the page of an endpoint, with buttons for what can be done to it.
 
     Endpoints are made and changed at Google too, so never by the admin's own form, which would
@@ -99,9 +40,9 @@ class EndpointAdmin(EndpointActions, RotationPages):
         "slug",
         "name",
         "state_badge",
-        "remote_id",
         "last_delivery_at",
         "last_synced_at",
+        "remote_id",
     )
     list_filter = ("state",)
     search_fields = ("slug", "name", "remote_id__startswith", "uri")

@@ -36,6 +36,37 @@ class EventsField(forms.MultipleChoiceField):
         self.choices = [(name, described(name)) for name in names]
 
 
+class LinesField(forms.CharField):
+    """A list of texts, one per line, each once."""
+
+    widget = AdminTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        """A stored list as text; what was typed stays as it is."""
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """The lines, without empty ones and the space around them."""
+        lines = (line.strip() for line in str(value or "").splitlines())
+        return list(dict.fromkeys(filter(None, lines)))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether the lines differ, however they end."""
+        return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
+
+
+def _audiences_field() -> LinesField:
+    return LinesField(
+        label=_("Audiences"),
+        required=False,
+        widget=AdminTextareaWidget(attrs={"rows": 3}),
+        help_text=_(
+            "Accepted “aud” values of dynamic webhooks, one per line. "
+            "Empty: dynamic webhooks are refused at this address."
+        ),
+    )
+
+
 class EndpointForm(forms.Form):
     """A new endpoint."""
 
@@ -57,15 +88,7 @@ class EndpointForm(forms.Form):
         label=_("API key"),
         help_text=_("The name of a key in API_KEYS: it decides which project the endpoint is of."),
     )
-    audiences = forms.CharField(
-        label=_("Audiences"),
-        required=False,
-        widget=AdminTextareaWidget(attrs={"rows": 3}),
-        help_text=_(
-            "Accepted “aud” values of dynamic webhooks, one per line. "
-            "Empty: dynamic webhooks are refused at this address."
-        ),
-    )
+    audiences = _audiences_field()
 
     def __init__(self, data: Mapping[str, Any] | None) -> None:
         super().__init__(data)
@@ -87,11 +110,6 @@ class EndpointForm(forms.Form):
             raise ValidationError(_("There is an endpoint with this slug already."))
         return slug
 
-    def clean_audiences(self) -> list[str]:
-        """One per line, each once."""
-        lines = (line.strip() for line in self.cleaned_data["audiences"].splitlines())
-        return list(dict.fromkeys(filter(None, lines)))
-
 
 class EndpointChangeForm(forms.Form):
     """What may be changed about a registered endpoint."""
@@ -111,10 +129,16 @@ class EndpointChangeForm(forms.Form):
         help_text=_("Where Google delivers."),
     )
     subscribed_events = EventsField(label=_("Events"))
+    audiences = _audiences_field()
 
     def __init__(self, data: Mapping[str, Any] | None, *, endpoint: WebhookEndpoint) -> None:
         subscribed = names_in(endpoint.subscribed_events)
-        initial = {"name": endpoint.name, "uri": endpoint.uri, "subscribed_events": subscribed}
+        initial = {
+            "name": endpoint.name,
+            "uri": endpoint.uri,
+            "subscribed_events": subscribed,
+            "audiences": names_in(endpoint.audiences),
+        }
         super().__init__(data, initial=initial)
         cast("EventsField", self.fields["subscribed_events"]).offer(subscribed)
 

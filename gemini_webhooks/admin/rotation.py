@@ -55,10 +55,13 @@ class RotationPages(EndpointPages):
         names = {"hint": rotation.secret.hint}
         if rotation.old_valid_until:
             end = date_format(_local(rotation.old_valid_until), "DATETIME_FORMAT")
-            done = gettext("The new secret %(hint)s is in place; the old one ends %(end)s.")
+            # Not at the end of the sentence: a time may end in “a.m.”.
+            done = gettext("The new secret %(hint)s is in place; until %(end)s the old one holds.")
             names["end"] = end
-        else:
+        elif at_once:
             done = gettext("The new secret %(hint)s is in place; the old ones are revoked.")
+        else:
+            done = gettext("The new secret %(hint)s is in place.")
         self.log_change(request, endpoint, done % names)
         messages.success(request, done % names)
         if at_once and self._may_look(request):

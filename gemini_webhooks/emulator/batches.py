@@ -18,6 +18,7 @@ def create(call: Call, model: str) -> dict[str, Any]:
         raise invalid("batch.inputConfig is missing.")
     batch = Batch(
         model=f"models/{model}",
+        project=call.project,
         display_name=str(given.get("displayName") or ""),
         webhook_config=webhook_config(given.get("webhookConfig")),
         requests=_requests(call, given["inputConfig"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from gemini_webhooks.emulator.errors import invalid, not_found
@@ -57,14 +57,19 @@ class Collection(Generic[R]):
         del self._items[item_id], self._numbers[item_id]
         return item
 
-    def page(self, size: int, token: str) -> tuple[list[R], str]:
+    def page(
+        self, size: int, token: str, only: Callable[[R], bool] = lambda _: True
+    ) -> tuple[list[R], str]:
         """Up to ``size`` resources and the token of the next page, empty at the end.
 
-        What comes and goes between two pages makes the others neither double nor missing.
+        Those that ``only`` does not want are passed over. What comes and goes between two pages
+        makes the others neither double nor missing.
         """
         if token and not (token.isascii() and token.isdigit()):
             raise invalid("The page token is not one of ours.")
         start = int(token or 0)
-        left = [key for key in self._items if self._numbers[key] >= start]
+        left = [
+            key for key, item in self._items.items() if self._numbers[key] >= start and only(item)
+        ]
         items = [self._items[key] for key in left[:size]]
         return items, str(self._numbers[left[size]]) if len(left) > size else ""

@@ -41,14 +41,26 @@ class Call:
             raise invalid("The body is not a JSON object.")
         return value
 
-    def page(self, items: Collection[R], *, size: int, limit: int) -> tuple[list[R], str]:
+    @property
+    def project(self) -> str:
+        """Whose call it is: with that option, each API key stands for a project of its own."""
+        return _key_of(self.request) if self.emulator.options.separate_projects else ""
+
+    def page(
+        self,
+        items: Collection[R],
+        *,
+        size: int,
+        limit: int,
+        only: Callable[[R], bool] = lambda _: True,
+    ) -> tuple[list[R], str]:
         """The page that the query asks for; both spellings of the parameters are known."""
         query = self.request.GET
         asked = query.get("page_size") or query.get("pageSize") or "0"
         if not (asked.isascii() and asked.isdigit()):
             raise invalid("The page size is not a number.")
         token = query.get("page_token") or query.get("pageToken") or ""
-        return items.page(min(int(asked) or size, limit), token)
+        return items.page(min(int(asked) or size, limit), token, only)
 
     def base_url(self) -> str:
         """Scheme and host that the client called."""
@@ -96,11 +108,14 @@ def _handle(
         raise ApiError(405, f"{request.method} is not served here.")
     if not public:
         check_key(request, emulator.options.api_key)
-    emulator.faults.meet(request.method or "", request.path)
+    method = request.method or ""
+    emulator.faults.meet(method, request.path, done=False)
     # Not request.body: a site's limit for uploads in memory would hold for it.
     call = Call(emulator=emulator, request=request, body=request.read())
     with emulator.lock:
-        return handler(call, **captured)
+        answer = handler(call, **captured)
+    emulator.faults.meet(method, request.path, done=True)
+    return answer
 
 
 def webhook_config(value: Any) -> WebhookConfig:
@@ -120,8 +135,12 @@ def webhook_config(value: Any) -> WebhookConfig:
 
 def check_key(request: HttpRequest, expected: str | None) -> None:
     """401 without an API key, 403 with another one than ``expected``."""
-    given = request.headers.get("x-goog-api-key") or request.GET.get("key") or ""
+    given = _key_of(request)
     if not given:
         raise ApiError(401, "An API key is needed: send x-goog-api-key.")
     if expected is not None and not hmac.compare_digest(given.encode(), expected.encode()):
         raise ApiError(403, "The API key is not valid.")
+
+
+def _key_of(request: HttpRequest) -> str:
+    return request.headers.get("x-goog-api-key") or request.GET.get("key") or ""

@@ -13,7 +13,7 @@ from gemini_webhooks.emulator.state import Emulator
 
 
 def announce(emulator: Emulator, job: Job, event_type: str, data: Mapping[str, Any]) -> None:
-    """Tell the URIs of the job, or else every enabled webhook that subscribed to the type."""
+    """Tell the URIs of the job, or else the enabled webhooks of its project that want the type."""
     config = job.webhook_config
     if config.user_metadata is not None and config.uris:
         data = {**data, "user_metadata": config.user_metadata}
@@ -23,6 +23,8 @@ def announce(emulator: Emulator, job: Job, event_type: str, data: Mapping[str, A
             _post(emulator, uri, event)
         return
     for webhook in emulator.webhooks:
+        if webhook.project != job.project:
+            continue
         if webhook.receives and event_type in webhook.subscribed_events:
             _post(emulator, webhook, event)
 

@@ -21,7 +21,12 @@ def create(call: Call) -> dict[str, Any]:
     model = str(given.get("model") or given.get("agent") or "")
     if not model:
         raise invalid("A model or an agent must be named.")
-    interaction = Interaction(model=model, webhook_config=config, text=text_of(given.get("input")))
+    interaction = Interaction(
+        model=model,
+        project=call.project,
+        webhook_config=config,
+        text=text_of(given.get("input")),
+    )
     call.emulator.interactions.add(interaction)
     if background:
         lifecycle.start_interaction(call.emulator, interaction)

@@ -32,9 +32,12 @@ class Options:
         token: what the token of a dynamic webhook vouches for.
         audience: ``aud`` of that token; ``None`` means the URI that is called.
         api_key: the only key that is let in; ``None`` lets in any non-empty one.
+        separate_projects: each API key has a project of its own, whose webhooks and events no
+            other key gets; otherwise all keys are of one project.
         retry_base: seconds before the second try of a delivery; doubles with each try.
         max_tries: tries after which a delivery is given up.
         duplicates: share of the deliveries, from 0 to 1, that are sent once more.
+        lost: share of the deliveries, from 0 to 1, that are not sent, as if all tries had failed.
         delivery_timeout: seconds that a receiver may take to connect and to answer.
         disable_after: so many events in a row that failed all their tries switch a registered
             webhook off; 0 means never.
@@ -48,9 +51,11 @@ class Options:
     token: Token = "event"  # noqa: S105 - the kind of token, not a token
     audience: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    separate_projects: bool = False
     retry_base: float = 1.0
     max_tries: int = 12
     duplicates: float = 0.0
+    lost: float = 0.0
     delivery_timeout: float = 10.0
     disable_after: int = 5
     grace_seconds: float = 86_400.0
@@ -63,6 +68,8 @@ class Options:
             raise ConfigurationError(f"token must be one of {', '.join(TOKENS)}")
         if not 0 <= self.duplicates <= 1:
             raise ConfigurationError("duplicates must be a share from 0 to 1")
+        if not 0 <= self.lost <= 1:
+            raise ConfigurationError("lost must be a share from 0 to 1")
         if min(self.job_seconds, self.retry_base, self.disable_after) < 0:
             raise ConfigurationError(
                 "job_seconds, retry_base and disable_after must not be negative"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -102,7 +103,8 @@ class Outbox:
         self._transport = Transport(options.delivery_timeout)
         self._lock = threading.Lock()
         self._tries: list[Try] = []
-        self._posted = 0
+        self._lost: list[Message] = []
+        self._numbers = itertools.count(1)
 
     @property
     def tries(self) -> list[Try]:
@@ -111,8 +113,23 @@ class Outbox:
             return list(self._tries)
 
     def post(self, message: Message) -> None:
-        """Deliver ``message`` soon."""
-        twice = self._is_sent_twice()
+        """Deliver ``message`` soon, or lose it if its turn has come."""
+        number = next(self._numbers)
+        if _is_in_share(number, self._options.lost):
+            self._options.report(f"{message.event['type']} {message.webhook_id}: lost")
+            with self._lock:
+                self._lost.append(message)
+            return
+        self._send(message, twice=_is_in_share(number, self._options.duplicates))
+
+    def send_lost(self) -> None:
+        """Deliver what was lost after all."""
+        with self._lock:
+            late, self._lost = self._lost, []
+        for message in late:
+            self._send(message, twice=False)
+
+    def _send(self, message: Message, *, twice: bool) -> None:
         self._scheduler.after(0, partial(self._try, message, number=1, twice=twice))
 
     def wait_idle(self, timeout: float = 10) -> bool:
@@ -126,13 +143,6 @@ class Outbox:
     def close(self) -> None:
         """Break off the tries under way."""
         self._transport.close()
-
-    def _is_sent_twice(self) -> bool:
-        """Spread the duplicates evenly, so that every run of a test has the same ones."""
-        share = self._options.duplicates
-        with self._lock:
-            self._posted += 1
-            return int(self._posted * share) > int((self._posted - 1) * share)
 
     def _try(self, message: Message, *, number: int, twice: bool, duplicate: bool = False) -> None:
         if message.webhook and not message.webhook.receives:
@@ -214,6 +224,11 @@ class Outbox:
             "exp": timestamp + TOKEN_SECONDS,
             **bound[self._options.token],
         }
+
+
+def _is_in_share(number: int, share: float) -> bool:
+    """Spread a share of the messages evenly, so that every run of a test has the same ones."""
+    return int(number * share) > int((number - 1) * share)
 
 
 def _dropped(message: Message, number: int) -> str:

@@ -32,6 +32,7 @@ class Webhook:
     """A registered webhook.
 
     Attributes:
+        project: whose it is; nobody else sees it.
         secrets: newest first; replaced as a whole, as deliveries read it at any time.
         failed_events: how many events in a row were given up.
         deleted: set when it is unregistered; deliveries under way may still hold it.
@@ -41,6 +42,7 @@ class Webhook:
     name: str
     uri: str
     subscribed_events: list[str]
+    project: str = field(default="", repr=False)
     secrets: tuple[SigningSecret, ...] = field(default_factory=lambda: (SigningSecret(),))
     state: str = ENABLED
     failed_events: int = 0

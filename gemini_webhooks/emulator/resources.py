@@ -39,11 +39,16 @@ class WebhookConfig:
 
 @dataclass(kw_only=True)
 class Job:
-    """A job of any kind. ``outcome`` stays empty while it runs."""
+    """A job of any kind. ``outcome`` stays empty while it runs.
+
+    Attributes:
+        project: whose it is; its event goes to webhooks of the same one.
+    """
 
     id: str
     model: str
     webhook_config: WebhookConfig
+    project: str = field(default="", repr=False)
     outcome: str = ""
     created: datetime = field(default_factory=now)
     updated: datetime = field(default_factory=now)

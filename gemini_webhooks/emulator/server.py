@@ -18,6 +18,7 @@ from django.urls import Resolver404, resolve
 
 from gemini_webhooks.emulator.dispatch import ENVIRON_KEY
 from gemini_webhooks.emulator.errors import ApiError, not_found
+from gemini_webhooks.emulator.faults import AnswerLost
 from gemini_webhooks.emulator.options import Options
 from gemini_webhooks.emulator.state import Emulator
 
@@ -31,7 +32,7 @@ def respond(request: WSGIRequest) -> HttpResponse | StreamingHttpResponse:
     """Find the view and call it; whatever goes wrong has Google's form.
 
     Raises:
-        ConnectionAbortedError: the client went away; nobody can be answered.
+        ConnectionAbortedError: the client went away, or a fault asks for it; nobody is answered.
     """
     try:
         match = resolve(request.path_info, URLCONF)
@@ -40,6 +41,8 @@ def respond(request: WSGIRequest) -> HttpResponse | StreamingHttpResponse:
         return not_found("The path").response()
     except UnreadablePostError as error:
         raise ConnectionAbortedError("the client went away") from error
+    except AnswerLost:
+        raise
     except Exception:
         logger.exception("The emulator failed to answer")
         return ApiError(500, "The emulator failed; see its log.").response()

@@ -12,7 +12,8 @@ from gemini_webhooks.emulator.resources import Video
 def create(call: Call, model: str) -> dict[str, Any]:
     """Start a video."""
     config = webhook_config(call.json().get("webhookConfig"))
-    video = call.emulator.videos.add(Video(model=f"models/{model}", webhook_config=config))
+    video = Video(model=f"models/{model}", project=call.project, webhook_config=config)
+    call.emulator.videos.add(video)
     lifecycle.start_video(call.emulator, video)
     return video.as_json()
 

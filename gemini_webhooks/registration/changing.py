@@ -1,23 +1,31 @@
 """Changes an endpoint here and at Google.
 
-Google comes first: if it refuses, nothing has changed; if we fail afterwards, the same call again
-mends it, and a sync shows the difference until then.
+Google comes first: if it refuses, nothing has changed; if its answer is lost or we fail afterwards,
+the same call again mends it, and a sync shows the difference until then.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import Error as DatabaseTrouble
 
-from gemini_webhooks import gateway
+from gemini_webhooks import clock, gateway
 from gemini_webhooks.deliveries import alias
-from gemini_webhooks.exceptions import GatewayError, RegistrationError
+from gemini_webhooks.exceptions import ConfigurationError, GatewayError, RegistrationError
 from gemini_webhooks.models import WebhookEndpoint
+from gemini_webhooks.registration import leftovers
+from gemini_webhooks.registration.creating import distinct
+
+logger = logging.getLogger(__name__)
 
 State = WebhookEndpoint.State
+#: What only this site knows, so that Google is not asked.
+OURS = {"audiences"}
 
 
 def update(
@@ -26,56 +34,78 @@ def update(
     name: str | None = None,
     uri: str | None = None,
     subscribed_events: Sequence[str] | None = None,
+    audiences: Sequence[str] | None = None,
 ) -> None:
     """Change what is given, here and at Google.
 
+    Args:
+        endpoint: a registered one, unless only its audiences are to change.
+        name: for people.
+        uri: where Google is to deliver.
+        subscribed_events: all of them, not only new ones.
+        audiences: accepted ``aud`` values of dynamic webhooks; these are kept here alone.
+
     Raises:
-        RegistrationError: a value is not valid, or Google refused; nothing has changed.
+        RegistrationError: a value is not valid, or Google refused, and nothing has changed; or
+            the message says what has.
     """
-    given = {"name": name, "uri": uri, "subscribed_events": subscribed_events}
+    given = {
+        "name": name,
+        "uri": uri,
+        "subscribed_events": subscribed_events,
+        "audiences": None if audiences is None else distinct(audiences),
+    }
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     if not changes:
         return
     _validate(endpoint, changes)
-    with _google("did not change the webhook"):
-        gateway.update_webhook(**_remote(endpoint), **changes)
-    _save(endpoint, **changes)
+    if for_google := {field: changes[field] for field in changes if field not in OURS}:
+        with _google("did not change the webhook"):
+            gateway.update_webhook(**_remote(endpoint), **for_google)
+    with _written_down("Google has changed it, but it" if for_google else "It"):
+        _save(endpoint, **changes)
 
 
 def disable(endpoint: WebhookEndpoint) -> None:
     """Stop deliveries to ``endpoint``: Google sends none, and what still comes is refused.
 
     Raises:
-        RegistrationError: Google refused; nothing has changed.
+        RegistrationError: Google refused, and nothing has changed; or the message says what has.
     """
     with _google("did not disable the webhook"):
         gateway.update_webhook(**_remote(endpoint), state=State.DISABLED.value)
-    _save(endpoint, state=State.DISABLED)
+    with _written_down("Google has disabled it, but that"):
+        _switch(endpoint, State.DISABLED)
 
 
 def enable(endpoint: WebhookEndpoint) -> None:
     """Take up deliveries again, whoever had stopped them.
 
     Raises:
-        RegistrationError: Google refused; nothing has changed.
+        RegistrationError: Google refused, and nothing has changed; or the message says what has.
     """
     with _google("did not enable the webhook"):
         gateway.update_webhook(**_remote(endpoint), state=State.ENABLED.value)
-    _save(endpoint, state=State.ENABLED)
+    with _written_down("Google has enabled it, but that"):
+        _switch(endpoint, State.ENABLED)
 
 
 def delete(endpoint: WebhookEndpoint) -> None:
     """Remove ``endpoint`` at Google and here, with its secrets; its deliveries stay.
 
-    One that Google does not know any more is removed here all the same.
+    One that Google does not know any more is removed here all the same. For one that has no id
+    of Google's, what its creation may have left there is looked for.
 
     Raises:
-        RegistrationError: Google refused; nothing has changed.
+        RegistrationError: Google refused, and nothing has changed; or the message says what has.
     """
-    if endpoint.remote_id:
-        with _google("did not remove the webhook", unless=404):
+    with _google("did not remove the webhook", unless=404):
+        if endpoint.remote_id:
             gateway.delete_webhook(**_remote(endpoint))
-    endpoint.delete(using=alias())
+        elif endpoint.uri:
+            _remove_leftovers(endpoint)
+    with _written_down("Google has removed it, but that" if endpoint.remote_id else "That"):
+        endpoint.delete(using=alias())
 
 
 def ping(endpoint: WebhookEndpoint) -> None:
@@ -94,14 +124,54 @@ def _remote(endpoint: WebhookEndpoint) -> dict[str, str]:
     return {"api_key_name": endpoint.api_key_name, "webhook_id": endpoint.remote_id}
 
 
+def _remove_leftovers(endpoint: WebhookEndpoint) -> None:
+    try:
+        left = leftovers.clear(endpoint, since=clock.aware(endpoint.created_at))
+    except ConfigurationError as error:
+        # Without a key nothing can have been made there, as far as this site can tell.
+        logger.warning("not looked for webhooks of endpoint %s: %s", endpoint.slug, error)
+        return
+    except DatabaseTrouble as error:
+        raise RegistrationError(
+            f"What Google has could not be compared ({type(error).__name__}), and nothing has "
+            "changed: do it again."
+        ) from None
+    if left:
+        raise RegistrationError(
+            f"Google has the webhook {', '.join(left)} at this address and does not say since "
+            "when. Compare with Google (sync) to take it over, then delete it."
+        )
+
+
 @contextmanager
 def _google(complaint: str, *, unless: int | None = None) -> Iterator[None]:
     """Turn what Google says into an error for people; pass over the status ``unless``."""
     try:
         yield
     except GatewayError as error:
-        if unless is None or error.status != unless:
-            raise RegistrationError(f"Google {complaint}: {error}") from error
+        if error.status == unless and unless is not None:
+            return
+        advice = (
+            " If only its answer was lost, it has done so: do the same again, which does no harm."
+            if leftovers.may_be_done(error)
+            else ""
+        )
+        raise RegistrationError(f"Google {complaint}: {_closed(str(error))}{advice}") from error
+
+
+@contextmanager
+def _written_down(subject: str) -> Iterator[None]:
+    """Turn a failure of our database into an error for people."""
+    try:
+        yield
+    except DatabaseTrouble as error:
+        raise RegistrationError(
+            f"{subject} could not be written down here ({type(error).__name__}): do the same again."
+        ) from None
+
+
+def _closed(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _validate(endpoint: WebhookEndpoint, changes: dict[str, Any]) -> None:
@@ -114,7 +184,21 @@ def _validate(endpoint: WebhookEndpoint, changes: dict[str, Any]) -> None:
         raise RegistrationError("; ".join(error.messages)) from None
 
 
+def _switch(endpoint: WebhookEndpoint, state: WebhookEndpoint.State) -> None:
+    since = {} if endpoint.state == state else {"state_changed_at": clock.now()}
+    _save(endpoint, state=state, **since)
+
+
 def _save(endpoint: WebhookEndpoint, **changes: Any) -> None:
-    for field, value in changes.items():
+    before = {field: getattr(endpoint, field) for field in changes}
+    try:
+        _set(endpoint, changes)
+        endpoint.save(using=alias(), update_fields=list(changes))
+    except DatabaseTrouble:
+        _set(endpoint, before)
+        raise
+
+
+def _set(endpoint: WebhookEndpoint, values: dict[str, Any]) -> None:
+    for field, value in values.items():
         setattr(endpoint, field, value)
-    endpoint.save(using=alias(), update_fields=list(changes))

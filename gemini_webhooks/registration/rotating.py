@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import Error as DatabaseTrouble
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 
-from gemini_webhooks import clock, gateway
+from gemini_webhooks import clock, endpoints, gateway
 from gemini_webhooks.deliveries import alias, rows
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError, RegistrationError
 from gemini_webhooks.models import SigningSecret, WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.registration import secrets
 
+logger = logging.getLogger(__name__)
+
 #: How long Google signs with the old secret too, unless it is revoked at once (protocol: 24 h).
 GRACE = timedelta(hours=24)
+#: How much later than that Google may say it ends: its clock is not ours.
+SLACK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +30,8 @@ class Rotation:
 
     Attributes:
         secret: the new one.
-        old_valid_until: when the old ones stop to verify, fit for a model field; ``None`` if
-            they did at once.
+        old_valid_until: when the last of the old ones stops to verify, fit for a model field;
+            ``None`` if none verifies any more, or there was none.
     """
 
     secret: SigningSecret
@@ -38,15 +43,17 @@ def rotate(endpoint: WebhookEndpoint, *, revoke_immediately: bool = False) -> Ro
 
     Args:
         endpoint: a registered one.
-        revoke_immediately: the old secrets stop to verify now; otherwise in 24 hours, in which
-            deliveries signed with either are accepted.
+        revoke_immediately: the old secrets stop to verify now; otherwise when Google stops to
+            sign with them, in 24 hours. Until then deliveries signed with either are accepted.
 
     Raises:
         RegistrationError: Google refused, and nothing has changed; or the new secret could not
             be stored, and has to be rotated again.
+        ConfigurationError: it could not be encrypted, or there is no API key; nothing has changed.
     """
     if not endpoint.remote_id:
         raise RegistrationError(f"The endpoint “{endpoint.slug}” is not registered at Google.")
+    secrets.require_encryption()
     try:
         new = gateway.rotate_secret(
             api_key_name=endpoint.api_key_name,
@@ -56,7 +63,9 @@ def rotate(endpoint: WebhookEndpoint, *, revoke_immediately: bool = False) -> Ro
     except GatewayError as error:
         raise RegistrationError(f"Google did not rotate the secret: {error}") from error
     try:
-        return _replace(endpoint, new, revoke_immediately=revoke_immediately)
+        if revoke_immediately:
+            return Rotation(secret=_replace_at_once(endpoint, new), old_valid_until=None)
+        return _replace_with_grace(endpoint, new)
     except (DatabaseTrouble, ConfigurationError) as error:
         raise RegistrationError(
             "Google made a new secret, but it could not be stored "
@@ -82,15 +91,57 @@ def verified_since(endpoint: WebhookEndpoint, since: datetime) -> QuerySet[Webho
     )
 
 
-def _replace(endpoint: WebhookEndpoint, new: str, *, revoke_immediately: bool) -> Rotation:
-    now = clock.now()
-    old = rows(SigningSecret).filter(endpoint=endpoint, revoked_at=None)
-    if revoke_immediately:
-        # Before the new one is stored, and whatever becomes of that: the old one may have leaked.
-        old.update(revoked_at=now)
-        return Rotation(secret=secrets.store(endpoint, new), old_valid_until=None)
-    end = now + GRACE
+def _replace_at_once(endpoint: WebhookEndpoint, new: str) -> SigningSecret:
+    # Before the new one is stored, and whatever becomes of that: the old one may have leaked.
+    _old(endpoint).update(revoked_at=clock.now())
+    return secrets.store(endpoint, new)
+
+
+def _replace_with_grace(endpoint: WebhookEndpoint, new: str) -> Rotation:
+    end = clock.now() + GRACE
+    old = _old(endpoint)
     with transaction.atomic(using=alias()):
-        old.filter(Q(expires_at=None) | Q(expires_at__gt=end)).update(expires_at=end)
+        ending = old.filter(Q(expires_at=None) | Q(expires_at__gt=end)).update(expires_at=end)
+        last = _last_end(old)
         secret = secrets.store(endpoint, new)
-    return Rotation(secret=secret, old_valid_until=end)
+    if ending:
+        # Only now: the new secret is stored, whatever becomes of this.
+        last = _ends_at_google(endpoint, old, end)
+    return Rotation(secret=secret, old_valid_until=last)
+
+
+def _ends_at_google(
+    endpoint: WebhookEndpoint, old: QuerySet[SigningSecret], end: datetime
+) -> datetime | None:
+    """Let secrets that got ``end`` as their own end when Google stops to sign with them.
+
+    Returns:
+        When the last of ``old`` ends; ``None`` if all have.
+    """
+    try:
+        there = gateway.get_webhook(
+            api_key_name=endpoint.api_key_name, webhook_id=endpoint.remote_id
+        )
+        latest = clock.aware(end) + SLACK
+        for remote in there.secrets:
+            if remote.expires_at is not None:
+                said = clock.for_database(min(clock.aware(remote.expires_at), latest))
+                old.filter(expires_at=end, hint=remote.hint).update(expires_at=said)
+        return _last_end(old)
+    except (GatewayError, ConfigurationError, DatabaseTrouble) as error:
+        logger.warning(
+            "endpoint %s: the old secret ends in 24 hours here, as Google did not say when (%s)",
+            endpoint.slug,
+            type(error).__name__,
+        )
+        return end
+
+
+def _old(endpoint: WebhookEndpoint) -> QuerySet[SigningSecret]:
+    """Those that are not revoked. What is stored later has no end, and is not meant."""
+    return rows(SigningSecret).filter(endpoint=endpoint, revoked_at=None)
+
+
+def _last_end(old: QuerySet[SigningSecret]) -> datetime | None:
+    ends: datetime | None = endpoints.valid_now(old).aggregate(last=Max("expires_at"))["last"]
+    return ends

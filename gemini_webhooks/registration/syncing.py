@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
+from django.db import Error as DatabaseTrouble
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from gemini_webhooks import clock, gateway
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import alias, rows
-from gemini_webhooks.exceptions import GatewayError, RegistrationError
+from gemini_webhooks.exceptions import GatewayError, GeminiWebhooksError, RegistrationError
 from gemini_webhooks.gateway import RemoteWebhook
 from gemini_webhooks.models import WebhookEndpoint
+from gemini_webhooks.registration.failures import Failures, failures
+from gemini_webhooks.registration.leftovers import CREATION
 
 State = WebhookEndpoint.State
 #: Google's doing, so we follow; what we disabled ourselves stays disabled.
@@ -40,6 +46,7 @@ class SyncReport:
         adopted: slugs of those that only Google had; they have no secret until a rotation.
         missing: slugs of those that Google does not have any more.
         switched_off: slugs of those that Google disabled after failed deliveries.
+        failures: since when and why, for each of ``switched_off``.
         drift: other differences.
     """
 
@@ -47,19 +54,37 @@ class SyncReport:
     adopted: Sequence[str] = field(default=())
     missing: Sequence[str] = field(default=())
     switched_off: Sequence[str] = field(default=())
+    failures: Sequence[Failures] = field(default=())
     drift: Sequence[Drift] = field(default=())
 
+    @property
+    def differs(self) -> bool:
+        """Whether there is something that somebody has to decide."""
+        return bool(self.missing or self.switched_off or self.drift)
 
-def sync(api_key_name: str = "default") -> SyncReport:
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One project of :func:`sync_all`: either ``report`` or ``error``."""
+
+    api_key_name: str
+    report: SyncReport | None = None
+    error: str = ""
+
+
+def sync(api_key_name: str = "default", *, dry_run: bool = False) -> SyncReport:
     """Compare with Google in one listing; adopt what is unknown, follow Google's own state.
 
     Nothing is changed at Google.
 
     Args:
         api_key_name: the project to look at, one of ``API_KEYS``.
+        dry_run: change nothing here either, and report what would be.
 
     Raises:
-        RegistrationError: Google refused, or this is no name of an API key.
+        RegistrationError: Google refused, this is no name of an API key, or the outcome could
+            not be written down.
+        ConfigurationError: the API key is empty, or the extra is not installed.
     """
     if api_key_name not in settings.API_KEYS:
         raise RegistrationError(f"There is no API key “{api_key_name}” in API_KEYS.")
@@ -67,30 +92,75 @@ def sync(api_key_name: str = "default") -> SyncReport:
         remote = {one.id: one for one in gateway.list_webhooks(api_key_name=api_key_name)}
     except GatewayError as error:
         raise RegistrationError(f"Google did not list the webhooks: {error}") from error
-    local = rows(WebhookEndpoint).filter(api_key_name=api_key_name).exclude(remote_id="")
-    known = {endpoint.remote_id: endpoint for endpoint in local}
+    try:
+        return _compare(remote, api_key_name, dry_run=dry_run)
+    except DatabaseTrouble as error:
+        raise RegistrationError(
+            f"The comparison could not be finished here ({type(error).__name__}): do it again."
+        ) from None
+
+
+def sync_all(*, dry_run: bool = False) -> list[Compared]:
+    """:func:`sync` for every API key, and for those that endpoints name in vain.
+
+    Raises:
+        django.db.Error: the endpoints cannot be read.
+    """
+    names = [name for name, key in settings.API_KEYS.items() if key]
+    used = rows(WebhookEndpoint).exclude(remote_id="").order_by("api_key_name")
+    orphaned = set(used.values_list("api_key_name", flat=True)) - set(names)
+    found = []
+    for name in [*names, *sorted(orphaned)]:
+        try:
+            found.append(Compared(api_key_name=name, report=sync(name, dry_run=dry_run)))
+        except GeminiWebhooksError as error:
+            found.append(Compared(api_key_name=name, error=str(error)))
+    return found
+
+
+def _compare(remote: dict[str, RemoteWebhook], api_key_name: str, *, dry_run: bool) -> SyncReport:
+    registered = list(rows(WebhookEndpoint).exclude(remote_id=""))
+    known = {one.remote_id: one for one in registered if one.api_key_name == api_key_name}
     both = [(known[key], remote[key]) for key in known if key in remote]
     for endpoint, there in both:
-        _follow(endpoint, there)
-    adopted = [_adopt(remote[key], api_key_name) for key in remote if key not in known]
+        _follow(endpoint, there, dry_run=dry_run)
+    # Under whatever key: two keys may be of one project.
+    ids = {one.remote_id for one in registered}
+    unknown = [there for key, there in remote.items() if key not in ids]
+    adopted = _adopt_all(unknown, api_key_name, dry_run=dry_run)
+    off = [
+        endpoint
+        for endpoint in [*(endpoint for endpoint, _ in both), *adopted]
+        if endpoint.state == State.DISABLED_BY_GOOGLE
+    ]
     return SyncReport(
         compared=len(both),
         adopted=[endpoint.slug for endpoint in adopted],
         missing=[known[key].slug for key in known if key not in remote],
-        switched_off=[
-            endpoint.slug
-            for endpoint in [*(endpoint for endpoint, _ in both), *adopted]
-            if endpoint.state == State.DISABLED_BY_GOOGLE
-        ],
+        switched_off=[endpoint.slug for endpoint in off],
+        failures=[failures(endpoint) for endpoint in off],
         drift=[drift for endpoint, there in both for drift in _drift(endpoint, there)],
     )
 
 
-def _follow(endpoint: WebhookEndpoint, there: RemoteWebhook) -> None:
-    endpoint.last_synced_at = clock.now()
+def _follow(endpoint: WebhookEndpoint, there: RemoteWebhook, *, dry_run: bool) -> None:
+    changes: dict[str, Any] = {"last_synced_at": clock.now()}
     if endpoint.state in GOOGLES_OWN and there.state in GOOGLES_OWN:
-        endpoint.state = there.state
-    endpoint.save(using=alias(), update_fields=["last_synced_at", "state"])
+        unknown_since = there.state == State.DISABLED_BY_GOOGLE and not endpoint.state_changed_at
+        if endpoint.state != there.state or unknown_since:
+            changes |= {"state": there.state, "state_changed_at": _since(there)}
+    for name, value in changes.items():
+        setattr(endpoint, name, value)
+    if not dry_run:
+        # Not save(): somebody may delete it meanwhile.
+        rows(WebhookEndpoint).filter(pk=endpoint.pk).update(**changes)
+
+
+def _since(there: RemoteWebhook) -> datetime:
+    """When its state changed: the last change of a webhook that Google switched off was that."""
+    if there.state == State.DISABLED_BY_GOOGLE and there.update_time:
+        return clock.for_database(there.update_time)
+    return clock.now()
 
 
 def _drift(endpoint: WebhookEndpoint, there: RemoteWebhook) -> list[Drift]:
@@ -108,24 +178,57 @@ def _drift(endpoint: WebhookEndpoint, there: RemoteWebhook) -> list[Drift]:
     ]
 
 
-def _adopt(there: RemoteWebhook, api_key_name: str) -> WebhookEndpoint:
-    state = there.state if there.state in set(State) else State.DISABLED
-    return rows(WebhookEndpoint).create(
-        slug=_free_slug(there),
-        name=there.name[:200],
-        uri=there.uri[:500],
-        remote_id=there.id,
-        subscribed_events=list(there.subscribed_events),
-        state=state,
-        api_key_name=api_key_name,
-        last_synced_at=clock.now(),
-    )
+def _adopt_all(
+    unknown: Iterable[RemoteWebhook], api_key_name: str, *, dry_run: bool
+) -> list[WebhookEndpoint]:
+    """Endpoints for webhooks that only Google has; one that a creation left gets its webhook."""
+    # Some databases take slugs that differ in case for the same.
+    taken = {slug.lower() for slug in rows(WebhookEndpoint).values_list("slug", flat=True)}
+    bare = rows(WebhookEndpoint).filter(remote_id="", api_key_name=api_key_name).exclude(uri="")
+    waiting = {endpoint.uri: endpoint for endpoint in bare}
+    adopted = []
+    for there in unknown:
+        if (created := waiting.get(there.uri)) and _is_being_created(created):
+            continue
+        endpoint = waiting.pop(there.uri, None) or WebhookEndpoint(
+            slug=_free_slug(there, taken), uri=there.uri[:500], api_key_name=api_key_name
+        )
+        taken.add(endpoint.slug.lower())
+        _fill(endpoint, there)
+        if dry_run or _keep(endpoint):
+            adopted.append(endpoint)
+    return adopted
 
 
-def _free_slug(there: RemoteWebhook) -> str:
+def _is_being_created(endpoint: WebhookEndpoint) -> bool:
+    """Whether a creation is about to give it its id; one that failed has set the state."""
+    return endpoint.state_changed_at is None and endpoint.created_at > clock.now() - CREATION
+
+
+def _fill(endpoint: WebhookEndpoint, there: RemoteWebhook) -> None:
+    endpoint.name = there.name[:200]
+    endpoint.remote_id = there.id
+    endpoint.subscribed_events = list(there.subscribed_events)
+    endpoint.state = there.state if there.state in set(State) else State.DISABLED
+    endpoint.state_changed_at = _since(there)
+    endpoint.last_synced_at = clock.now()
+
+
+def _keep(endpoint: WebhookEndpoint) -> bool:
+    """Store an adopted endpoint, unless somebody else has done so meanwhile."""
+    if rows(WebhookEndpoint).filter(remote_id=endpoint.remote_id).exists():
+        return False
+    try:
+        with transaction.atomic(using=alias()):
+            endpoint.save(using=alias())
+    except IntegrityError:  # both chose the same slug
+        return False
+    return True
+
+
+def _free_slug(there: RemoteWebhook, taken: set[str]) -> str:
     """The last part of its address, as that is where its deliveries come in; else its id."""
     last = urlsplit(there.uri).path.rstrip("/").rpartition("/")[2]
     wanted = last if re.fullmatch(r"[-\w]{1,90}", last, re.ASCII) else slugify(there.id)[:90]
-    taken = set(rows(WebhookEndpoint).values_list("slug", flat=True))
     candidates = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
-    return next(slug for slug in candidates if slug not in taken)
+    return next(slug for slug in candidates if slug.lower() not in taken)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.core.files.base import ContentFile
 
-from gemini_webhooks import clock
+from gemini_webhooks import ciphers, clock
 from gemini_webhooks.models import (
     Attempt,
     Job,
@@ -19,8 +19,10 @@ from gemini_webhooks.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from tests.senders import new_secret
 
-CIPHERTEXT = "gAAAA-this-must-never-be-seen"
+SECRET = new_secret()
+CIPHERTEXT = ciphers.encrypt(SECRET)
 TOKEN_DIGEST = "d16e57" * 10
 MARKUP = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&"
 BODY = {"type": "batch.succeeded", "data": {"id": "b1", "output_file_uri": "gs://bucket/out.jsonl"}}

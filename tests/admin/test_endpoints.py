@@ -232,6 +232,23 @@ def test_edit_changes_both_sides(endpoint, browser):
     assert history() == ["Changed Name, URI and Events."]
 
 
+@pytest.mark.parametrize("typed", ["two\r\n\r\n one \r\ntwo", ""])
+def test_edit_of_audiences_alone_does_not_need_google(endpoint, browser, refusing, typed):
+    WebhookEndpoint.objects.update(audiences=["one"])
+    form = text_of(browser.get(url("edit", endpoint)))
+    assert re.search(r"<textarea[^>]*>\s*one</textarea>", form)
+    values = {"name": "Acme", "uri": endpoint.uri, "subscribed_events": ["batch.succeeded"]}
+
+    answer = browser.post(url("edit", endpoint), {**values, "audiences": typed}, follow=True)
+
+    assert messages_of(answer) == [
+        "Saved here. Google is not told the audiences, so it was not called."
+    ]
+    endpoint.refresh_from_db()
+    assert endpoint.audiences == (["two", "one"] if typed else [])
+    assert history() == ["Changed Audiences."]
+
+
 def test_edit_that_google_refuses_changes_nothing_and_keeps_the_input(endpoint, browser, refusing):
     values = {**values_of(endpoint), "name": "Other"}
     text = unescape(text_of(browser.post(url("edit", endpoint), values)))
@@ -276,8 +293,8 @@ def test_disable_and_enable(endpoint, browser):
 def test_endpoint_that_google_switched_off_can_be_taken_up_again(endpoint, browser):
     WebhookEndpoint.objects.update(state=State.DISABLED_BY_GOOGLE)
     text = text_of(browser.get(page_url(endpoint)))
-    assert "Google switched this endpoint off" in text
-    assert 'value="Take up again"' in text
+    assert "Google switched “Acme” off" in text
+    assert text.count('value="Take up again"') == 1
 
     browser.post(url("enable", endpoint))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from html import unescape
 
@@ -57,8 +58,20 @@ def test_rotation_with_grace_keeps_the_old_secret_for_a_day(endpoint, old, brows
     old.refresh_from_db()
     assert old.revoked_at is None
     assert old.expires_at - timezone.now() > timedelta(hours=23)
-    assert new.hint in messages_of(answer)[0]
-    assert "the old one ends" in history()[0]
+    [message] = messages_of(answer)
+    assert new.hint in message
+    assert re.search(r"; until .+ the old one holds\.$", message)
+    assert ".." not in message
+    assert history() == [message]
+
+
+def test_rotation_of_an_adopted_endpoint_speaks_of_no_old_secret(endpoint, browser):  # noqa: F811
+    SigningSecret.objects.all().delete()
+
+    answer = browser.post(url("rotate", endpoint), {"when": "grace"}, follow=True)
+
+    new = endpoint.signing_secrets.get()
+    assert messages_of(answer) == [f"The new secret {new.hint} is in place."]
 
 
 def test_rotation_at_once_revokes_and_lists_what_the_old_one_verified(endpoint, old, browser):  # noqa: F811

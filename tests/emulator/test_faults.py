@@ -1,5 +1,7 @@
 """Errors on demand, in Google's form."""
 
+from http.client import RemoteDisconnected
+
 import pytest
 
 from tests.emulator.conftest import KEY
@@ -60,3 +62,34 @@ def test_the_official_client_comes_back_after_a_passing_fault(emulator, client):
 
     assert client.webhooks.list().webhooks == []
     assert len(emulator.faults) == 0
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_work_can_be_done_and_denied(emulator, wire, status):
+    emulator.faults.fail_next(method="POST", status=status, done=True)
+
+    assert create(wire)[0] == status
+    assert len(emulator.webhooks) == 1
+    assert create(wire)[0] == 200
+
+
+def test_answer_can_be_lost_though_the_work_is_done(emulator, wire, caplog):
+    emulator.faults.drop_answer(method="POST", path_contains="webhooks")
+
+    assert wire.get("/v1/webhooks", key=KEY)[0] == 200
+    with pytest.raises(RemoteDisconnected):
+        create(wire)
+
+    assert len(emulator.webhooks) == 1
+    assert len(emulator.faults) == 0
+    assert create(wire)[0] == 200
+    assert caplog.text == ""
+
+
+def test_faults_can_be_forgotten(emulator, wire):
+    emulator.faults.fail_next(status=503, times=3)
+    emulator.faults.drop_answer()
+
+    emulator.faults.clear()
+
+    assert create(wire)[0] == 200

@@ -54,6 +54,11 @@ class Command(BaseCommand):
         add("--audience", help="aud of that token (the URI that is called)")
         add("--api-key", help="the only API key that is let in (any)")
         add(
+            "--separate-projects",
+            action="store_true",
+            help="each API key has a project of its own, with its own webhooks (%(default)s)",
+        )
+        add(
             "--retry-base",
             type=float,
             default=usual.retry_base,
@@ -83,6 +88,13 @@ class Command(BaseCommand):
             default=usual.duplicates,
             metavar="SHARE",
             help="share of the deliveries, 0 to 1, that are sent twice (%(default)s)",
+        )
+        add(
+            "--lost",
+            type=float,
+            default=usual.lost,
+            metavar="SHARE",
+            help="share of the deliveries, 0 to 1, that are not sent (%(default)s)",
         )
         add(
             "--disable-after",
