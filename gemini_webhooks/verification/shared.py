@@ -20,11 +20,10 @@ def read(key: str) -> Any:
     """The value, or ``None``."""
     try:
         value = caches["default"].get(key)
+        # A cache that keeps nothing has no error, and one that works may die at any moment.
+        return _working().get(key) if value is None else value
     except Exception:  # noqa: BLE001  # every cache backend has errors of its own
         return _own.get(key)
-    if value is not None:
-        return value
-    return _working().get(key)
 
 
 def write(key: str, value: Any, *, seconds: float) -> None:

@@ -266,6 +266,17 @@ def test_a_cache_that_breaks_down_in_the_middle_does_no_harm(server, key_set, mo
     assert key_set.find("key-1") == PUBLIC_KEY
 
 
+def test_a_cache_that_dies_after_it_was_found_to_work_does_no_harm(server, key_set, monkeypatch):
+    delete, read = LocMemCache.delete, LocMemCache.get
+
+    def die(self, key, *args, **kwargs):
+        delete(self, key, *args, **kwargs)
+        monkeypatch.setattr(LocMemCache, "get", fail_for_shared(read))
+
+    monkeypatch.setattr(LocMemCache, "delete", die)
+    assert key_set.find("key-1") == PUBLIC_KEY
+
+
 def fail_for_shared(method, only=""):
     def wrapper(self, key, *args, **kwargs):
         if self._cache is cache._cache and only in key:
