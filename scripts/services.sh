@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs and starts, on Debian, the servers that the tests talk to. What answers already is left alone.
+# Installs and starts, on Debian, the servers that the tests talk to, and the browser that they drive.
+# What is there already is left alone.
 set -eu
 
 answers() { # host port
@@ -52,3 +53,10 @@ if ! answers 127.0.0.1 5672; then
     rabbitmq-server -detached
 fi
 wait_for RabbitMQ 5672
+
+if command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1; then
+    echo "a browser is there"
+else
+    need chromium chromium
+    echo "Chromium is there"
+fi
