@@ -8,19 +8,23 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, get_args
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.timezone import is_aware, make_aware
 
 from gemini_webhooks import processing, registration, replay, tasks
+from gemini_webhooks import reconcile as reconciliation
 from gemini_webhooks.deliveries import rows
+from gemini_webhooks.doctor import Finding, Scope, Status, examine
 from gemini_webhooks.events import CATALOGUE
 from gemini_webhooks.exceptions import GeminiWebhooksError
 from gemini_webhooks.models import WebhookDelivery, WebhookEndpoint
+from gemini_webhooks.reconcile import DISCOVER_SINCE
 
 
 class Command(BaseCommand):
@@ -53,32 +57,14 @@ class Command(BaseCommand):
         create.add_argument("--api-key", default="default", metavar="NAME", help="one of API_KEYS")
         create.add_argument("--audience", action="append", dest="audiences", metavar="AUD")
 
-        update = add("update", "change an endpoint here and at Google")
-        update.add_argument("slug")
-        update.add_argument("--name")
-        update.add_argument("--uri", help="a new address")
-        update.add_argument("--event", action="append", dest="events", metavar="TYPE")
-        state = update.add_mutually_exclusive_group()
-        state.add_argument("--enable", action="store_true", help="take up deliveries again")
-        state.add_argument("--disable", action="store_true", help="stop deliveries")
-
-        rotate = add("rotate", "make a new signing secret; the old one holds for 24 hours more")
-        rotate.add_argument("slug")
-        rotate.add_argument(
-            "--now", action="store_true", help="after a leak: the old one stops to hold at once"
-        )
-        rotate.add_argument(
-            "--since",
-            metavar="TIME",
-            help="with --now: list what the old secret verified since this ISO 8601 time",
-        )
+        _add_update(add)
+        _add_secret_commands(add)
 
         delete = add("delete", "remove an endpoint at Google and here; its deliveries stay")
         delete.add_argument("slug")
         delete.add_argument("--yes", action="store_true", help="do not ask")
 
-        sync = add("sync", "compare the endpoints with Google; exit code 1 if they differ")
-        sync.add_argument("--api-key", default="default", metavar="NAME", help="one of API_KEYS")
+        _add_sync(add)
 
         add("reencrypt", "encrypt the stored secrets with the first of ENCRYPTION_KEYS")
 
@@ -99,6 +85,39 @@ class Command(BaseCommand):
         how_long.add_argument(
             "--forever", action="store_true", help="go on until SIGTERM or Ctrl-C: a whole worker"
         )
+
+        reconcile = add("reconcile", "ask Google about jobs whose event is overdue")
+        reconcile.add_argument("--limit", type=int, default=100, help="jobs at most (%(default)s)")
+        reconcile.add_argument(
+            "--discover", action="store_true", help="look for batches that are not in the ledger"
+        )
+        reconcile.add_argument(
+            "--hours",
+            type=float,
+            default=DISCOVER_SINCE.total_seconds() / 3600,
+            help="with --discover: leave out what ended longer ago (%(default)g)",
+        )
+        reconcile.add_argument("--api-key", metavar="NAME", help="one of API_KEYS; all by default")
+
+        doctor = add("doctor", "try the whole way of an event, and say what to do")
+        doctor.add_argument("--endpoint", metavar="SLUG", help="look at this endpoint alone")
+        doctor.add_argument("--no-ping", action="store_true", help="send no test events")
+        doctor.add_argument(
+            "--timeout",
+            type=float,
+            default=Scope.timeout,
+            metavar="SECONDS",
+            help="how long test events may take (%(default)s)",
+        )
+        doctor.add_argument(
+            "--strict", action="store_true", help="exit with 1 for warnings as well"
+        )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Let ``doctor`` start whatever is wrong: it reports the system checks itself."""
+        if options["subcommand"] == "doctor":
+            options["skip_checks"] = True
+        return super().execute(*args, **options)
 
     def handle(self, *_: Any, subcommand: str, **options: Any) -> None:
         """Run one subcommand."""
@@ -133,6 +152,7 @@ class Command(BaseCommand):
             name=options["name"],
             uri=options["uri"],
             subscribed_events=options["events"],
+            audiences=options["audiences"],
         )
         if options["enable"]:
             registration.enable(endpoint)
@@ -149,12 +169,29 @@ class Command(BaseCommand):
         report: dict[str, Any] = {
             "rotated": endpoint.slug,
             "secret": rotation.secret.hint,
-            "old_valid_until": rotation.old_valid_until or "not any more",
+            "old_valid_until": rotation.old_valid_until or "none is valid any more",
         }
         if since:
             leaked = registration.verified_since(endpoint, since)
             report["verified_by_old_secrets"] = list(leaked.values_list("webhook_id", flat=True))
         return report
+
+    def _revoke(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        endpoint = _find(options["slug"])
+        secret = registration.named(endpoint, options["hint"])
+        if not options["yes"]:
+            answer = input(
+                f"Refuse from now on what {secret.hint} signs for “{endpoint.slug}”? "
+                f"Type {endpoint.slug} to go on: "
+            )
+            if answer != endpoint.slug:
+                raise CommandError("Nothing was revoked.")
+        registration.revoke(secret)
+        left = [other.hint for other in registration.valid_secrets(endpoint).readable]
+        return {
+            "revoked": secret.hint,
+            "valid": left or f"none; `manage.py gemini_webhooks rotate {endpoint.slug}` makes one",
+        }
 
     def _delete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         endpoint = _find(options["slug"])
@@ -169,13 +206,40 @@ class Command(BaseCommand):
         return {"deleted": endpoint.slug}
 
     def _sync(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        report = asdict(registration.sync(options["api_key"]))
-        report["drift"] = [
-            f"{drift['slug']}: {drift['field']} is {drift['here']} here, {drift['there']} at Google"
-            for drift in report["drift"]
-        ]
-        self._differs = bool(report["drift"] or report["missing"] or report["switched_off"])
-        return report
+        if not options["all"]:
+            return self._compared(registration.sync(options["api_key"]), options)
+        projects: dict[str, dict[str, Any]] = {}
+        for compared in registration.sync_all():
+            if compared.report is None:
+                projects[compared.api_key_name] = {"error": compared.error}
+                self._differs = True
+            else:
+                projects[compared.api_key_name] = self._compared(compared.report, options)
+        if options["json"]:
+            return projects
+        return {
+            f"{name} {word}": found
+            for name, report in projects.items()
+            for word, found in report.items()
+        }
+
+    def _compared(
+        self, report: registration.SyncReport, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        self._differs |= report.differs
+        return {
+            "compared": report.compared,
+            "adopted": report.adopted,
+            "missing": report.missing,
+            "switched_off": [
+                asdict(why) if options["json"] else f"{why.slug} {why.in_words}"
+                for why in report.failures
+            ],
+            "drift": [
+                f"{drift.slug}: {drift.field} is {drift.here} here, {drift.there} at Google"
+                for drift in report.drift
+            ],
+        }
 
     def _reencrypt(self, options: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002  # same signature for all
         return asdict(registration.reencrypt())
@@ -193,6 +257,16 @@ class Command(BaseCommand):
             delivery, receivers=options["receivers"], actor=options["actor"] or getpass.getuser()
         )
         return {"replayed": delivery.webhook_id, "runs": len(runs)}
+
+    def _reconcile(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        report = reconciliation.reconcile(
+            options["limit"],
+            discover=options["discover"],
+            api_key_name=options["api_key"],
+            since=timedelta(hours=options["hours"]),
+        )
+        self._differs = bool(report.failed)
+        return asdict(report)
 
     def _sweep(self, options: Mapping[str, Any]) -> dict[str, int]:
         counts: dict[str, int] = tasks.sweep(options["limit"], everything=True)
@@ -221,6 +295,84 @@ class Command(BaseCommand):
         self.stderr.write("Processing what comes in; SIGTERM or Ctrl-C ends it after this run.")
         return processing.drain_forever(stop)
 
+    def _doctor(self, options: Mapping[str, Any]) -> Any:
+        scope = Scope(
+            endpoint=options["endpoint"], ping=not options["no_ping"], timeout=options["timeout"]
+        )
+        found: list[Finding] = []
+        for finding in examine(scope):
+            found.append(finding)
+            if not options["json"]:
+                self._tell(finding)
+        counted = Counter(finding.status for finding in found)
+        self._differs = bool(counted["failure"] or (options["strict"] and counted["warning"]))
+        if options["json"]:
+            return [asdict(finding) for finding in found]
+        return {status: counted[status] for status in get_args(Status)}
+
+    def _tell(self, finding: Finding) -> None:
+        styles = {"ok": "SUCCESS", "warning": "WARNING", "failure": "ERROR", "skipped": "NOTICE"}
+        status = getattr(self.style, styles[finding.status])(f"{finding.status:<8}")
+        self.stdout.write(f"{status} {finding.name}: {finding.message}")
+        if finding.hint:
+            self.stdout.write(f"{'':<8}   {finding.hint}")
+        self.stdout.flush()
+
+
+def _add_secret_commands(add: Callable[[str, str], ArgumentParser]) -> None:
+    rotate = add("rotate", "make a new signing secret; the old one holds for 24 hours more")
+    rotate.add_argument("slug")
+    rotate.add_argument(
+        "--now", action="store_true", help="after a leak: the old one stops to hold at once"
+    )
+    rotate.add_argument(
+        "--since",
+        metavar="TIME",
+        help="with --now: list what the old secret verified since this ISO 8601 time",
+    )
+
+    revoke = add("revoke", "end one signing secret here, at once; Google is not told")
+    revoke.add_argument("slug")
+    revoke.add_argument("hint", help="as it is shown, or how it ends, such as 3frh")
+    revoke.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_update(add: Callable[[str, str], ArgumentParser]) -> None:
+    update = add(
+        "update",
+        "change an endpoint here and at Google; not its API key, as a webhook belongs to the "
+        "project that registered it",
+    )
+    update.add_argument("slug")
+    update.add_argument("--name")
+    update.add_argument("--uri", help="a new address")
+    update.add_argument("--event", action="append", dest="events", metavar="TYPE")
+    audiences = update.add_mutually_exclusive_group()
+    audiences.add_argument(
+        "--audience",
+        action="append",
+        dest="audiences",
+        metavar="AUD",
+        help="accepted aud value of dynamic webhooks, may be repeated; replaces the others",
+    )
+    audiences.add_argument(
+        "--no-audiences",
+        action="store_const",
+        const=[],
+        dest="audiences",
+        help="accept no dynamic webhooks any more",
+    )
+    state = update.add_mutually_exclusive_group()
+    state.add_argument("--enable", action="store_true", help="take up deliveries again")
+    state.add_argument("--disable", action="store_true", help="stop deliveries")
+
+
+def _add_sync(add: Callable[[str, str], ArgumentParser]) -> None:
+    sync = add("sync", "compare the endpoints with Google; exit code 1 if they differ")
+    which = sync.add_mutually_exclusive_group()
+    which.add_argument("--api-key", default="default", metavar="NAME", help="one of API_KEYS")
+    which.add_argument("--all", action="store_true", help="every one of API_KEYS")
+
 
 def _find(slug: str) -> WebhookEndpoint:
     endpoint = rows(WebhookEndpoint).filter(slug=slug).first()
@@ -245,6 +397,7 @@ def _endpoint(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "state": endpoint.state,
         "remote_id": endpoint.remote_id,
         "subscribed_events": endpoint.subscribed_events,
+        "audiences": endpoint.audiences,
         "last_delivery_at": endpoint.last_delivery_at,
     }
 

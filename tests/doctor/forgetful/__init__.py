@@ -1,0 +1,1 @@
+"""An app that does not import its receivers in ``ready()``."""
