@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 
-.PHONY: demo test fuzz services lint types layers docs tox check clean
+.PHONY: demo test fuzz chaos services lint types layers docs tox check clean
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,7 +33,10 @@ fuzz: $(BIN)/.installed  ## look for input that a parser does not stand; FUZZ_SE
 		$(BIN)/python -m fuzz $$target --seconds $(FUZZ_SECONDS) --scratch build/fuzz || exit 1; \
 	done
 
-services:  ## install and start PostgreSQL, MariaDB, Redis and RabbitMQ on Debian, where they are missing
+chaos: $(BIN)/.installed  ## break everything while events come in; CHAOS_ARGS="--events 2000 --seed 7"
+	$(BIN)/python -m chaos $(CHAOS_ARGS)
+
+services:  ## install and start PostgreSQL, MariaDB, Redis, RabbitMQ and Chromium on Debian, where missing
 	sh scripts/services.sh
 
 lint: $(BIN)/.installed
