@@ -33,7 +33,7 @@ from django.urls import include, path, resolve
 from gemini_webhooks import conf, exceptions, receivers, rejections, signals, views
 from gemini_webhooks.emulator import EmulatorServer
 from gemini_webhooks.exceptions import Rejected, Undecided
-from gemini_webhooks.models import Job, ReceiverRun
+from gemini_webhooks.models import Job, ReceiverRun, WebhookEndpoint
 from tests.senders import StaticSender, new_secret
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -146,7 +146,7 @@ def test_the_receivers_page(static: StaticSender, monkeypatch: pytest.MonkeyPatc
     static.post(static.envelope("video.generated", video_uri="files/v"), webhook_id="video")
     call_command("gemini_webhooks", "drain", stdout=io.StringIO())
 
-    assert len(examples) == 5
+    assert len(examples) == 6
     runs = ReceiverRun.objects.values_list("delivery__webhook_id", "receiver", "state", "queue")
     assert set(runs) == {
         ("no-order", "docs.note", "succeeded", ""),
@@ -155,6 +155,7 @@ def test_the_receivers_page(static: StaticSender, monkeypatch: pytest.MonkeyPatc
         ("no-job", "docs.note", "succeeded", ""),
         ("no-job", "order-answers", "retrying", ""),
         ("crm", "tell-crm", "succeeded", ""),
+        ("crm", "docs.show_state", "succeeded", ""),
         ("video", "docs.video", "succeeded", ""),
     }
     assert [request.get_header("Idempotency-key") for request in asked] == ["crm:tell-crm"]
@@ -188,6 +189,34 @@ def test_the_results_and_operations_pages(
         "b no",
         "result_ready:docs.read gave up on m: KeyError: 'key'",
     ]
+
+
+@database
+def test_the_secret_backend(
+    configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipe, setting = (code for code in python_of("security") if "secret_files" in code)
+    mysite, secret_files = ModuleType("mysite"), ModuleType("mysite.secret_files")
+    monkeypatch.setitem(sys.modules, "mysite", mysite)
+    monkeypatch.setitem(sys.modules, "mysite.secret_files", secret_files)
+    exec(recipe, secret_files.__dict__)
+    monkeypatch.setattr(secret_files, "FOLDER", tmp_path)
+    run_example(setting, GEMINI_WEBHOOKS=configured)
+    endpoint = WebhookEndpoint.objects.create(slug="reports")
+    own, root = new_secret(), new_secret()
+    (tmp_path / endpoint.slug).write_text(f"{new_secret()}\n{own}\n")
+    (tmp_path / ".root").write_text(root)
+    reports = StaticSender(path="/webhooks/gemini/reports", secret=own)
+
+    assert run_checks(tags=["gemini_webhooks"]) == []
+    assert reports.post().status_code == 200
+    assert StaticSender(secret=root).post().status_code == 200
+    assert StaticSender(secret=own).post().status_code == 401
+
+    (tmp_path / endpoint.slug).unlink()
+    assert reports.post().status_code == 200  # kept for a minute, as the page says
+    monkeypatch.setattr(secret_files, "_kept", {})
+    assert reports.post().status_code == 401
 
 
 def test_the_root_address_without_its_slash() -> None:
