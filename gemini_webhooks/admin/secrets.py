@@ -120,5 +120,7 @@ def _need_of(secret: Any) -> Promise:
     if secret.last_used_at and secret.last_used_at >= secret.newest_made:
         return _("Yes: it was used after the newest one was made.")
     if secret.newest_used is None:
-        return _("Not known: the newest one was not used yet. Send a ping.")
+        return _(
+            "Not known: no delivery that the newest one signed was processed yet. Send a ping."
+        )
     return _("Safe to let go: the newest one is in use, and this one was not used since.")

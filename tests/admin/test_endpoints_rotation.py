@@ -152,7 +152,7 @@ def test_time_that_is_none_is_answered_with_a_page(viewer, since):
         (-90, -10, "Safe to let go"),
         (None, -10, "Safe to let go"),
         (-5, -10, "Yes: it was used after the newest one was made."),
-        (-90, None, "Not known: the newest one was not used yet."),
+        (-90, None, "Not known: no delivery that the newest one signed was processed yet."),
     ],
 )
 def test_page_tells_when_an_old_secret_is_safe_to_let_go(viewer, old_used, new_used, words):
