@@ -18,6 +18,15 @@ from gemini_webhooks.exceptions import ConfigurationError
 DERIVATION_INFO = b"gemini_webhooks.ciphers"
 
 
+class Plaintext(str):
+    """A secret in clear, which no traceback shows that prints the values of variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
 def encrypt(text: str) -> str:
     """Encrypt with the first key.
 
@@ -27,14 +36,14 @@ def encrypt(text: str) -> str:
     return _keys()[0].encrypt(text.encode()).decode()
 
 
-def decrypt(ciphertext: str) -> str:
+def decrypt(ciphertext: str) -> Plaintext:
     """Decrypt with whichever key fits.
 
     Raises:
         ConfigurationError: none does, or ``ENCRYPTION_KEYS`` is not usable.
     """
     try:
-        return MultiFernet(_keys()).decrypt(ciphertext).decode()
+        return Plaintext(MultiFernet(_keys()).decrypt(ciphertext).decode())
     except (InvalidToken, ValueError):
         raise _unreadable() from None
 

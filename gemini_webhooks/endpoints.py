@@ -137,7 +137,10 @@ def _settings_secrets() -> Iterator[SigningKey | None]:
 
 
 def _stored_secrets(endpoint: WebhookEndpoint) -> Iterator[SigningKey | None]:
-    return map(_opened, valid_now(rows(SigningSecret).filter(endpoint=endpoint)))
+    # The newest last, as the last match counts: in the grace of a rotation Google signs with both,
+    # and what the old one alone has signed is to be told from that.
+    secrets = rows(SigningSecret).filter(endpoint=endpoint).order_by("created_at", "pk")
+    return map(_opened, valid_now(secrets))
 
 
 def _backend_secrets(slug: str) -> list[SigningKey | None]:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
+from gemini_webhooks.ciphers import Plaintext
 from gemini_webhooks.conf import GOOGLE_API, SETTING, settings
 from gemini_webhooks.exceptions import (
     ConfigurationError,
@@ -209,7 +210,7 @@ def update_webhook(
         return _webhook(client.webhooks.update(webhook_id, **changes))
 
 
-def rotate_secret(*, api_key_name: str, webhook_id: str, revoke_immediately: bool) -> str:
+def rotate_secret(*, api_key_name: str, webhook_id: str, revoke_immediately: bool) -> Plaintext:
     """Make a new signing secret and return it; it cannot be read again.
 
     Args:
@@ -226,8 +227,8 @@ def rotate_secret(*, api_key_name: str, webhook_id: str, revoke_immediately: boo
         answer = client.webhooks.rotate_signing_secret(
             webhook_id, revocation_behavior=AT_ONCE if revoke_immediately else AFTER_GRACE
         )
-    secret: Any = answer.secret  # the SDK passes on what does not fit its types
-    if not isinstance(secret, str) or not secret:
+    secret = _hidden(answer.secret)  # the SDK passes on what does not fit its types
+    if secret is None:
         raise GatewayError("Google sent no signing secret")
     return secret
 
@@ -446,6 +447,11 @@ def _origin(url: str) -> tuple[str, str, int]:
     )
 
 
+def _hidden(secret: Any) -> Plaintext | None:
+    """A secret that no traceback shows; ``None`` for what is none."""
+    return Plaintext(secret) if isinstance(secret, str) and secret else None
+
+
 def _webhook(remote: Any) -> RemoteWebhook:
     return RemoteWebhook(
         id=remote.id or "",
@@ -456,7 +462,7 @@ def _webhook(remote: Any) -> RemoteWebhook:
         secrets=tuple(map(_secret, remote.signing_secrets or ())),
         create_time=_moment(remote.create_time),
         update_time=_moment(remote.update_time),
-        new_signing_secret=remote.new_signing_secret,
+        new_signing_secret=_hidden(remote.new_signing_secret),
     )
 
 

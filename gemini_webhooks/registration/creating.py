@@ -54,6 +54,7 @@ def create(
         subscribed_events=list(subscribed_events),
         api_key_name=api_key_name,
         audiences=distinct(audiences),
+        uri=uri or "",
     )
     try:
         endpoint.clean_fields()
@@ -76,7 +77,7 @@ def create(
         raise _refused(endpoint, error, started) from error
     try:
         _adopt(endpoint, remote)
-    except (DatabaseTrouble, ConfigurationError) as error:
+    except Exception as error:  # noqa: BLE001  # a site's own signal receivers may raise anything
         raise _undone(endpoint, remote, error, started) from None
     _clear_doubles(endpoint, started)
     return endpoint

@@ -14,7 +14,7 @@ from gemini_webhooks import clock, endpoints, gateway
 from gemini_webhooks.deliveries import alias, rows
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError, RegistrationError
 from gemini_webhooks.models import SigningSecret, WebhookDelivery, WebhookEndpoint
-from gemini_webhooks.registration import secrets
+from gemini_webhooks.registration import leftovers, secrets
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +47,16 @@ def rotate(endpoint: WebhookEndpoint, *, revoke_immediately: bool = False) -> Ro
             sign with them, in 24 hours. Until then deliveries signed with either are accepted.
 
     Raises:
-        RegistrationError: Google refused, and nothing has changed; or the new secret could not
-            be stored, and has to be rotated again.
+        RegistrationError: Google refused, and nothing has changed; or its answer was lost, or
+            the new secret could not be stored, and it has to be rotated again. After that the old
+            ones do not verify any more if they were to be revoked at once.
         ConfigurationError: it could not be encrypted, or there is no API key; nothing has changed.
     """
     if not endpoint.remote_id:
-        raise RegistrationError(f"The endpoint “{endpoint.slug}” is not registered at Google.")
+        raise RegistrationError(
+            f"The endpoint “{endpoint.slug}” is not registered at Google. Delete it and create it "
+            "again, or compare with Google (sync), which takes over a webhook at its address."
+        )
     secrets.require_encryption()
     try:
         new = gateway.rotate_secret(
@@ -61,12 +65,12 @@ def rotate(endpoint: WebhookEndpoint, *, revoke_immediately: bool = False) -> Ro
             revoke_immediately=revoke_immediately,
         )
     except GatewayError as error:
-        raise RegistrationError(f"Google did not rotate the secret: {error}") from error
+        raise _not_rotated(endpoint, error, at_once=revoke_immediately) from error
     try:
         if revoke_immediately:
             return Rotation(secret=_replace_at_once(endpoint, new), old_valid_until=None)
         return _replace_with_grace(endpoint, new)
-    except (DatabaseTrouble, ConfigurationError) as error:
+    except Exception as error:  # noqa: BLE001  # a site's own signal receivers may raise anything
         raise RegistrationError(
             "Google made a new secret, but it could not be stored "
             f"({type(error).__name__}) and is shown only once: rotate again. "
@@ -88,6 +92,31 @@ def verified_since(endpoint: WebhookEndpoint, since: datetime) -> QuerySet[Webho
         secret__endpoint=endpoint,
         secret__revoked_at__isnull=False,
         received_at__gte=clock.for_database(since),
+    )
+
+
+def _not_rotated(
+    endpoint: WebhookEndpoint, error: GatewayError, *, at_once: bool
+) -> RegistrationError:
+    """What to raise; a leaked secret stops to verify even if only Google's answer was lost."""
+    if not leftovers.may_be_done(error):
+        return RegistrationError(f"Google did not rotate the secret: {error}")
+    lost = f"Google gave no usable answer and may have rotated the secret ({error}). "
+    if not at_once:
+        return RegistrationError(
+            f"{lost}Rotate again: the new secret would be shown in that answer only. The old ones "
+            "go on to verify here."
+        )
+    try:
+        _old(endpoint).update(revoked_at=clock.now())
+    except DatabaseTrouble as trouble:
+        return RegistrationError(
+            f"{lost}The old secrets could not be revoked here ({type(trouble).__name__}) and are "
+            "still accepted: rotate again at once."
+        )
+    return RegistrationError(
+        f"{lost}The old secrets are revoked here all the same. Rotate again: until then nothing "
+        "is accepted, and Google repeats what it sends for 24 hours."
     )
 
 

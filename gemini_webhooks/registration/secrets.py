@@ -71,15 +71,6 @@ def store(endpoint: WebhookEndpoint, secret: str) -> SigningSecret:
     )
 
 
-class _Whole(str):
-    """A whole secret, which no traceback shows that prints the values of variables."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<{secret_hint(self)}>"
-
-
 def valid_secrets(endpoint: WebhookEndpoint) -> ValidSecrets:
     """Which secrets of ``endpoint`` hold now, and which of them can be read."""
     readable: list[SigningSecret] = []
@@ -151,7 +142,7 @@ def _claimed(secret: SigningSecret, actor: str) -> str:
     if not seen:
         raise RegistrationError(not_shown(row) or f"The secret {row.hint} was shown just now.")
     try:
-        text = _Whole(ciphers.decrypt(row.ciphertext))
+        text = ciphers.decrypt(row.ciphertext)
     except ConfigurationError as error:
         raise RegistrationError(str(error)) from None
     shown = ("signing secret %s of endpoint %s was shown to %r", row.hint, row.endpoint.slug, actor)
