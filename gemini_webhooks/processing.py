@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 BUSY_SECONDS = 5
 
 
+#: How many things a process that drains for ever does before it looks at all of them again.
+ROUND = 100
+
+
 class ReceiverNotConnected(Exception):
     """No receiver of this name is connected in this process."""
 
@@ -218,7 +222,9 @@ def drain(limit: int | None = None, *, stop: Callable[[], bool] = lambda: False)
                 logger.error(  # noqa: TRY400  # a database error's text may quote the row
                     "%s %s not done: %s", item.kind, item.id, type(error).__name__
                 )
-            done[item.kind] += 1
+                done["failed"] += 1
+            else:
+                done[item.kind] += 1
     return Drained(deliveries=done["delivery"], runs=done["run"], results=done["result"])
 
 
@@ -235,7 +241,8 @@ def drain_forever(stop: threading.Event, *, poll_seconds: float = 1.0) -> Draine
     while not stop.is_set():
         close_old_connections()
         try:
-            done = drain(stop=stop.is_set)
+            # In rounds: what wants another turn gets it in the next one, however much comes in.
+            done = drain(ROUND, stop=stop.is_set)
         except DatabaseTrouble as error:
             logger.error("the database does not answer: %s", type(error).__name__)  # noqa: TRY400  # its text may quote rows
             done = Drained()

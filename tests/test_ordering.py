@@ -59,7 +59,8 @@ def test_event_knows_whether_a_newer_one_is_stored(database: str, static: Static
 
     post(static, "second", 2, id="batches/r")
     post(static, "first", 1)
-    post(static, "third", 3, type="cache.evicted")
+    post(static, "third", 3, type="batch.failed")
+    post(static, "unknown", 4, type="cache.evicted")
     post(static, "other", 9, id="R")
     post(static, "none", 9, id="")
     post(static, "none2", 9, id="")
@@ -69,6 +70,7 @@ def test_event_knows_whether_a_newer_one_is_stored(database: str, static: Static
         "second": True,
         "first": True,
         "third": False,
+        "unknown": False,
         "other": False,
         "none": False,
         "none2": False,

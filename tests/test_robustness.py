@@ -151,6 +151,54 @@ def test_one_bad_row_does_not_stop_the_others(static: StaticSender, body: bytes 
 
 
 @sqlite
+def test_what_wants_another_turn_gets_it_although_more_and_more_comes_in(
+    static: StaticSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processing, "ROUND", 5)
+    stop, turns, others = threading.Event(), [], []
+
+    def again(event: Any, **_: Any) -> None:
+        if event.id == "again":
+            turns.append(event.id)
+            if len(turns) == 1:
+                raise RetryLater(0)
+            stop.set()
+        else:
+            others.append(event.id)
+            assert len(others) < 60
+            static.post(webhook_id=f"other-{len(others)}")
+
+    signals.batch_succeeded.connect(again)
+    static.post(webhook_id="again")
+    static.post(webhook_id="other-0")
+    processing.drain_forever(stop)
+
+    assert len(turns) == 2
+
+
+@sqlite
+def test_what_fails_again_and_again_is_not_tried_without_a_pause(
+    static: StaticSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[Any] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            if len(pauses) == 3:
+                self.set()
+            return self.is_set()
+
+    pauses: list[float | None] = []
+    monkeypatch.setattr(deliveries, "start", lambda *_: tries.append(1) or 1 / 0)
+    static.post(webhook_id="bad")
+    processing.drain_forever(Stop(), poll_seconds=7)
+
+    assert pauses == [7, 7, 7]
+    assert len(tries) == 3
+
+
+@sqlite
 def test_drain_goes_on_after_an_error_of_our_own(
     static: StaticSender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

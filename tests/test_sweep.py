@@ -42,7 +42,8 @@ def test_two_sweeps_take_different_deliveries(
         theirs = another_sweep.submit(swept, 4).result(timeout=10)
 
     assert len(first) == 2
-    assert theirs == stored - first
+    # MariaDB may lock more rows than it was asked for; what is left over is for the next sweep.
+    assert theirs == stored - first if database == "postgres" else theirs <= stored - first
 
 
 def test_what_was_swept_is_left_alone_for_a_while(database: str, static: StaticSender) -> None:

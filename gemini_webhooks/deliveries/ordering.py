@@ -10,8 +10,11 @@ from django.db.models.functions import Coalesce
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries.common import alias, rows
-from gemini_webhooks.events import bare_id
+from gemini_webhooks.events import CATALOGUE, UNDOCUMENTED_ENDS, bare_id
 from gemini_webhooks.models import ResourceLock, WebhookDelivery
+
+#: Types of event that say how a job stands.
+TELLING = (*CATALOGUE, *UNDOCUMENTED_ENDS)
 
 
 def about(*names: str) -> QuerySet[WebhookDelivery]:
@@ -27,14 +30,16 @@ def about(*names: str) -> QuerySet[WebhookDelivery]:
 def is_superseded(delivery: WebhookDelivery) -> bool:
     """Whether a newer event of the same resource is stored.
 
-    The order is total: by the time at which things happened, where Google said it, else of their
-    receipt; among equals by the order in which they were stored.
+    Only types count that say how a job stands: one that Google adds some day must not keep
+    receivers from work. The order is total: by the time at which things happened, where Google
+    said it, else of their receipt; among equals by the order in which they were stored.
     """
     if not delivery.resource_id:
         return False
     moment = delivery.occurred_at or delivery.received_at
     newer = (
         about(delivery.resource_id)
+        .filter(event_type__in=TELLING)
         .annotate(moment=Coalesce("occurred_at", "received_at"))
         .filter(Q(moment__gt=moment) | Q(moment=moment, pk__gt=delivery.pk))
     )

@@ -63,16 +63,26 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
     """
     state = WebhookDelivery.State.PROCESSING if plan.runs else WebhookDelivery.State.IGNORED
     with transaction.atomic(using=alias()):
-        # The row stays locked from here on: a second worker waits, then finds nothing to do.
+        # The row stays locked from here on: a second worker waits, then finds nothing to do. With
+        # another time it was swept, or got new content, after it was read: that is planned anew.
         received = rows(WebhookDelivery).filter(
-            pk=delivery.pk, state=WebhookDelivery.State.RECEIVED
+            pk=delivery.pk, state=WebhookDelivery.State.RECEIVED, sweep_at=delivery.sweep_at
         )
         if not received.update(state=state, sweep_at=None):
             return False
-        _create_runs(delivery, plan.runs, _result(delivery, plan))
+        _create_runs(delivery, _unplanned(delivery, plan), _result(delivery, plan))
         _settle_job(delivery, event)
         _touch(delivery)
     return True
+
+
+def _unplanned(delivery: WebhookDelivery, plan: Plan) -> Sequence[PlannedRun]:
+    """The runs of ``plan``, but for a find whose event has come: those that it does not have."""
+    if delivery.source != WebhookDelivery.Source.RECONCILER:
+        return plan.runs
+    runs = rows(ReceiverRun).filter(delivery=delivery)
+    planned = set(runs.values_list("receiver", flat=True))
+    return [run for run in plan.runs if run.receiver not in planned]
 
 
 def unreadable(delivery: WebhookDelivery) -> None:

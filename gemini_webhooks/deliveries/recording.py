@@ -57,7 +57,7 @@ def record(
     if _inserted(delivery, verified):
         return Recorded(delivery_id=delivery.pk, created=True)
     same = _duplicate_of(delivery, verified)
-    if same is None and delivery.occasion:
+    if same is None and rows(WebhookDelivery).filter(occasion=delivery.occasion).exists():
         # Google told of the same thing before, under another webhook id: an event of its own.
         delivery.occasion = None
         if _inserted(delivery, verified):
@@ -197,16 +197,29 @@ def _duplicate_of(delivery: WebhookDelivery, verified: VerifiedRequest) -> int |
     used = pin and rows(TokenUse).filter(token_digest=pin.token_digest).first()
     if pin and used and (used.webhook_id, used.body_digest) != (pin.webhook_id, pin.body_digest):
         raise Unauthorised("token_reused", "the token was used for another webhook id or body")
-    for same in (
-        rows(WebhookDelivery).filter(webhook_id=delivery.webhook_id),
-        _found_before(delivery),
-    ):
+    found = _found_before(delivery)
+    if delivery.user_metadata:
+        # Who found it did not know the metadata, which receivers may match on.
+        found.filter(user_metadata={}).update(**_taken_over(delivery))
+    for same in (rows(WebhookDelivery).filter(webhook_id=delivery.webhook_id), found):
         if same.update(duplicate_count=F("duplicate_count") + 1):
             if pin and not used:
                 # A retry with a token of its own: from now on that one is used up as well.
                 rows(TokenUse).bulk_create([pin], ignore_conflicts=True)
             return same.values_list("pk", flat=True).get()
     return None
+
+
+def _taken_over(delivery: WebhookDelivery) -> dict[str, object]:
+    """What a find gets from the event: its content, and a run for each receiver without one."""
+    return {
+        "body": delivery.body,
+        "size": delivery.size,
+        "user_metadata": delivery.user_metadata,
+        "sealed": delivery.sealed,
+        "state": WebhookDelivery.State.RECEIVED,
+        "sweep_at": clock.now(),
+    }
 
 
 def _found_before(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
