@@ -156,5 +156,12 @@ class RegistrationError(GeminiWebhooksError):
     """An endpoint could not be registered, changed or removed; the message says what to do."""
 
 
+class KeyRefused(RegistrationError):
+    """Google cannot be told: the endpoint's API key is missing or does not hold any more.
+
+    The message says what was done here all the same, or can be.
+    """
+
+
 class BrokerUnavailable(GeminiWebhooksError):
     """Celery's broker took no message. Nothing is lost: the rows are there for the sweeper."""

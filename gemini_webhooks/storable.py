@@ -32,3 +32,13 @@ def storable_text(text: str, limit: int) -> str:
     """``text`` without NUL or lone surrogate, at most ``limit`` characters."""
     cleaned = text[:limit].replace("\x00", "\ufffd")
     return cleaned.encode("utf-8", "replace").decode("utf-8")
+
+
+def is_storable(value: Any) -> bool:
+    """Whether every database takes JSON ``value`` just as it is."""
+    return bool(storable(value) == value)
+
+
+def strings_in(stored: object) -> list[str]:
+    """The strings of a list in a stored column, which may hold any JSON."""
+    return [one for one in stored if isinstance(one, str)] if isinstance(stored, list) else []

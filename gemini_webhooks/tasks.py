@@ -70,5 +70,7 @@ def sync_endpoints() -> None:
             logger.error("Google switched off endpoint %s %s", failures.slug, failures.in_words)
         for slug in compared.report.missing:
             logger.error("Google does not have endpoint %s any more: delete it and add it", slug)
+        for slug in compared.report.unregistered:
+            logger.error("endpoint %s was never registered: delete it and add it again", slug)
         for drift in compared.report.drift:
             logger.warning("endpoint %s differs at Google: %s", drift.slug, drift.field)

@@ -88,6 +88,46 @@ def test_unknown_names_are_errors_that_say_so() -> None:
         run("ping", "acme")
 
 
+SUBCOMMANDS_WITH_TEXT = [
+    ["create", "{}"],
+    ["create", "acme", "--name", "{}"],
+    ["create", "acme", "--event", "{}"],
+    ["update", "{}"],
+    ["rotate", "{}"],
+    ["revoke", "acme", "{}"],
+    ["delete", "{}"],
+    ["sync", "--api-key", "{}"],
+    ["ping", "{}"],
+    ["replay", "{}"],
+    ["replay", "m", "--actor", "{}"],
+    ["reconcile", "--api-key", "{}"],
+    ["doctor", "--endpoint", "{}"],
+]
+
+
+@pytest.mark.parametrize("words", SUBCOMMANDS_WITH_TEXT, ids=" ".join)
+@pytest.mark.parametrize("text", ["\udce9t\udce9", "a\x00b"])
+def test_text_that_is_none_is_refused_in_words(words: list[str], text: str) -> None:
+    with pytest.raises(CommandError, match=r"\\(udce9t|x00b).* is not valid text\.") as caught:
+        run(*(word.format(text) for word in words))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["sweep", "--limit", limit] for limit in ("-1", "0", "1.5", "9" * 30)),
+        *([name, "--limit", "-1"] for name in ("drain", "reconcile")),
+        *(["reconcile", "--hours", hours] for hours in ("nan", "inf", "-1", "1e300")),
+        *(["doctor", "--timeout", seconds] for seconds in ("nan", "inf", "-1", "soon")),
+    ],
+    ids=" ".join,
+)
+def test_numbers_out_of_range_are_refused(words: list[str]) -> None:
+    with pytest.raises(CommandError, match=r"is no (whole )?number from \d to 1000000"):
+        run(*words)
+
+
 def test_errors_of_google_are_shown(
     configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from gemini_webhooks import ciphers, deliveries, gateway, registration
 from gemini_webhooks.emulator.server import EmulatorServer
-from gemini_webhooks.exceptions import RegistrationError
+from gemini_webhooks.exceptions import GatewayError, KeyRefused, RegistrationError
 from gemini_webhooks.models import SigningSecret, WebhookDelivery, WebhookEndpoint
 from tests.conftest import every_database
 from tests.senders import StaticSender, new_secret
@@ -183,8 +183,15 @@ def test_delete_of_one_that_google_lost(google: EmulatorServer, endpoint: Webhoo
     assert not WebhookEndpoint.objects.exists()
 
 
-@pytest.mark.parametrize("status", [403, 429, 503])
-@pytest.mark.parametrize("action", ["update", "disable", "enable", "delete", "ping", "rotate"])
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        (action, status)
+        for action in ("update", "disable", "enable", "delete", "ping", "rotate")
+        for status in (403, 429, 503)
+        if (action, status) != ("disable", 403)  # see below
+    ],
+)
 def test_refused_by_google_changes_nothing_here(
     google: EmulatorServer, endpoint: WebhookEndpoint, action: str, status: int
 ) -> None:
@@ -192,11 +199,94 @@ def test_refused_by_google_changes_nothing_here(
     secrets = list(SigningSecret.objects.values())
     refuse(google, status)
 
-    with pytest.raises(RegistrationError, match="Google did not"):
+    with pytest.raises(RegistrationError, match=r"Google (did not|gave no)"):
         getattr(registration, action)(endpoint, **({"name": "x"} if action == "update" else {}))
 
     assert WebhookEndpoint.objects.values().get() == before
     assert list(SigningSecret.objects.values()) == secrets
+
+
+def lose_key(settings: Any, key: str) -> None:
+    settings.GEMINI_WEBHOOKS["API_KEYS"]["default"] = key
+
+
+@pytest.mark.parametrize("key", ["", "wrong"])
+def test_key_that_is_gone_does_not_keep_an_endpoint_open(
+    google: EmulatorServer, endpoint: WebhookEndpoint, settings: Any, key: str
+) -> None:
+    sender = StaticSender(
+        path="/webhooks/gemini/acme/",
+        secret=ciphers.decrypt(endpoint.signing_secrets.get().ciphertext),
+    )
+    lose_key(settings, key)
+
+    with pytest.raises(CommandError, match=r"^Disabled here: .* Google could not be told \("):
+        run("update", "acme", "--disable")
+
+    assert sender.post().status_code == 404
+    lose_key(settings, KEY)
+    assert remote(endpoint).state == "enabled"
+    run("update", "acme", "--disable")
+    assert remote(endpoint).state == "disabled"
+
+
+@pytest.mark.parametrize("key", ["", "wrong"])
+def test_key_that_is_gone_does_not_keep_an_endpoint_for_ever(
+    google: EmulatorServer, endpoint: WebhookEndpoint, settings: Any, key: str
+) -> None:
+    lose_key(settings, key)
+    with pytest.raises(CommandError, match="delete acme --only-here"):
+        run("delete", "acme", "--yes")
+    with pytest.raises(KeyRefused, match="remove it here only"):
+        registration.delete(endpoint)
+    assert WebhookEndpoint.objects.exists()
+
+    assert run("delete", "acme", "--yes", "--only-here") == {"deleted": "acme"}
+
+    assert not WebhookEndpoint.objects.exists()
+    assert len(list(google.emulator.webhooks)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "gone"),
+    [
+        (400, "API key expired. Please renew the API key.", True),
+        (401, "", True),
+        (403, "", True),
+        (400, "Request contains an invalid argument.", False),
+        (None, "no answer", False),
+    ],
+)
+def test_only_a_refused_key_counts_as_gone(
+    endpoint: WebhookEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int | None,
+    words: str,
+    gone: bool,
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise GatewayError(words, status=status)
+
+    monkeypatch.setattr(gateway, "update_webhook", refuse)
+    monkeypatch.setattr(gateway, "delete_webhook", refuse)
+
+    for action in (registration.delete, registration.disable):
+        with pytest.raises(RegistrationError) as caught:
+            action(endpoint)
+        assert isinstance(caught.value, KeyRefused) is gone
+    endpoint.refresh_from_db()
+    assert endpoint.state == ("disabled" if gone else "enabled")
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "half \udc80"])
+def test_text_that_no_database_takes_is_refused_in_words(
+    google: EmulatorServer, endpoint: WebhookEndpoint, text: str
+) -> None:
+    for changes in ({"name": text}, {"audiences": [text]}):
+        with pytest.raises(RegistrationError, match="not valid text"):
+            registration.update(endpoint, **changes)
+
+    assert remote(endpoint).name == "acme"
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -225,7 +315,7 @@ def test_new_secret_that_cannot_be_stored_says_what_to_do(
 def test_unregistered_endpoint_says_so(google: EmulatorServer) -> None:
     endpoint = WebhookEndpoint.objects.create(slug="local")
     for action in (registration.rotate, registration.ping, registration.disable):
-        with pytest.raises(RegistrationError, match="not registered at Google"):
+        with pytest.raises(RegistrationError, match=r"not registered at Google\. Delete it and"):
             action(endpoint)
 
 
@@ -239,6 +329,7 @@ class TestSync:
             "compared": 1,
             "adopted": [],
             "missing": [],
+            "unregistered": [],
             "switched_off": [],
             "drift": [],
         }
@@ -325,12 +416,18 @@ def test_reencryption(settings: Any) -> None:
         endpoint.signing_secrets.create(ciphertext=ciphers.encrypt(secret), hint=f"of {key[:3]}")
     settings.GEMINI_WEBHOOKS = {"ENCRYPTION_KEYS": [second, first]}
 
-    report = run("reencrypt")
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("gemini_webhooks", "reencrypt", "--json", stdout=out, stderr=err)
 
+    assert caught.value.code == 1
+    report = json.loads(out.getvalue())
     assert report == {"current": 0, "reencrypted": 1, "unreadable": [f"acme of {lost[:3]}"]}
+    assert "Restore the key in ENCRYPTION_KEYS" in err.getvalue()
     settings.GEMINI_WEBHOOKS = {"ENCRYPTION_KEYS": [second]}
     readable = SigningSecret.objects.get(hint=f"of {first[:3]}")
     assert ciphers.decrypt(readable.ciphertext) == secret
+    SigningSecret.objects.exclude(pk=readable.pk).delete()
     assert run("reencrypt")["current"] == 1
 
 
@@ -365,6 +462,41 @@ def test_since_without_now_is_refused(google: EmulatorServer, endpoint: WebhookE
     with pytest.raises(CommandError, match="no ISO 8601 time"):
         run("rotate", "acme", "--now", "--since", "yesterday")
     assert endpoint.signing_secrets.count() == 1
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize(
+    "since", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "0001-01-01T00:00"]
+)
+def test_since_that_no_database_takes_is_refused_before_anything_is_done(
+    google: EmulatorServer, endpoint: WebhookEndpoint, settings: Any, since: str, use_tz: bool
+) -> None:
+    settings.USE_TZ = use_tz
+
+    with pytest.raises(CommandError, match="too far away"):
+        run("rotate", "acme", "--now", "--since", since)
+
+    assert endpoint.signing_secrets.count() == 1
+
+
+def test_rotation_is_reported_though_the_listing_fails(
+    google: EmulatorServer, endpoint: WebhookEndpoint
+) -> None:
+    def fail(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("SELECT") and 'revoked_at" IS NOT NULL' in sql:
+            raise OperationalError("row was (payload)")
+        return execute(sql, *rest)
+
+    out = io.StringIO()
+    words = ("rotate", "acme", "--now", "--since", "2026-01-01T00:00Z", "--json")
+    with connection.execute_wrapper(fail), pytest.raises(SystemExit) as caught:
+        call_command("gemini_webhooks", *words, stdout=out)
+
+    assert caught.value.code == 1
+    report = json.loads(out.getvalue())
+    assert report["secret"] == SigningSecret.objects.get(revoked_at=None).hint
+    assert "not listed (OperationalError)" in report["verified_by_old_secrets"]
+    assert "payload" not in out.getvalue()
 
 
 def test_no_secret_is_shown_anywhere(

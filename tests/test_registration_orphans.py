@@ -380,6 +380,26 @@ def test_row_without_an_id_goes_even_if_there_is_no_key_to_look_with(
     assert "not looked for webhooks of endpoint acme" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "a\0b"},
+        {"name": "\ud800"},
+        {"audiences": ["a\0"]},
+        {"subscribed_events": ["\udfff"]},
+        {"uri": "not an address"},
+    ],
+    ids=str,
+)
+def test_value_that_no_database_takes_is_never_told_to_google(
+    google: EmulatorServer, values: dict[str, Any]
+) -> None:
+    with pytest.raises(RegistrationError):
+        registration.create("acme", **values)
+
+    assert here() == there(google) == set()
+
+
 def test_webhook_without_a_date_is_left_and_named(
     google: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError
-from django.db.models import QuerySet
+from django.db.models import JSONField, QuerySet, Value
 from django.utils import timezone
 
 from gemini_webhooks import clock, gateway, registration, tasks
@@ -200,6 +200,43 @@ def test_slugs_differ_in_more_than_case(
     made_elsewhere(uri=f"https://site.example/hooks/{wanted}/")
 
     assert registration.sync().adopted == [f"{wanted}-2"]
+
+
+def test_endpoint_that_google_never_had_is_a_difference(
+    google: EmulatorServer, endpoint: WebhookEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = {"created_at": timezone.now() - timedelta(minutes=6)}
+    WebhookEndpoint.objects.create(slug="under-way", uri=URI)
+    WebhookEndpoint.objects.create(slug="broken-off", state_changed_at=timezone.now())
+    WebhookEndpoint.objects.create(slug="old", **old)
+    WebhookEndpoint.objects.create(slug="theirs", api_key_name="second", **old)
+    uri = "https://site.example/hooks/found/"
+    WebhookEndpoint.objects.create(slug="found", uri=uri, **old)
+    made_elsewhere(uri=uri)
+
+    looked = registration.sync(dry_run=True)
+
+    assert looked.differs
+    assert (looked.unregistered, looked.adopted) == (["broken-off", "old"], ["found"])
+    report = json.loads(run("sync", "--json", code=1))
+    assert report["unregistered"] == ["broken-off", "old"]
+    assert "old was never registered at Google, or" in run("sync", code=1)
+    assert registration.sync("second").unregistered == ["theirs"]
+    with caplog.at_level(logging.ERROR):
+        tasks.sync_endpoints()
+    assert "endpoint old was never registered: delete it" in caplog.text
+
+
+@pytest.mark.parametrize("stored", [None, [1], [None], 5, {"a": 1}, "batch.succeeded"])
+def test_column_of_events_may_hold_anything(
+    google: EmulatorServer, endpoint: WebhookEndpoint, stored: Any
+) -> None:
+    value = Value(stored, JSONField()) if stored is None else stored
+    WebhookEndpoint.objects.update(subscribed_events=value)
+
+    [drift] = registration.sync().drift
+
+    assert (drift.field, drift.here, drift.there) == ("subscribed_events", "", "batch.succeeded")
 
 
 # Projects

@@ -20,8 +20,8 @@ from django.views.decorators.http import require_POST
 from gemini_webhooks import jobs, registration
 from gemini_webhooks.admin.endpoint_pages import EndpointPages, outside_transactions
 from gemini_webhooks.admin.forms import EndpointChangeForm, EndpointForm
-from gemini_webhooks.deliveries import rows
-from gemini_webhooks.exceptions import ConfigurationError, GeminiWebhooksError
+from gemini_webhooks.deliveries import arrivals, rows
+from gemini_webhooks.exceptions import ConfigurationError, GeminiWebhooksError, KeyRefused
 from gemini_webhooks.models import RejectedRequest, WebhookDelivery, WebhookEndpoint
 
 #: How long the page after a ping looks for it by itself.
@@ -121,7 +121,15 @@ class EndpointActions(EndpointPages):
     def disable_button(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Stop deliveries."""
         endpoint = self.endpoint(request, object_id, to="change")
-        if self.attempt(request, endpoint, registration.disable, history=_("Disabled.")):
+        try:
+            registration.disable(endpoint)
+        except KeyRefused as done_here:
+            self.log_change(request, endpoint, gettext("Disabled here only."))
+            messages.warning(request, str(done_here))
+        except GeminiWebhooksError as error:
+            messages.error(request, str(error))
+        else:
+            self.log_change(request, endpoint, gettext("Disabled."))
             messages.success(
                 request, gettext("Disabled: Google sends nothing, and what comes is refused.")
             )
@@ -159,17 +167,18 @@ class EndpointActions(EndpointPages):
     ) -> HttpResponse:
         """Whether a delivery came in since; looks again by itself for a while."""
         endpoint = self.endpoint(request, object_id, to="view")
-        came = rows(WebhookDelivery).defer("body", "user_metadata").order_by("pk")
         refused = rows(RejectedRequest).order_by("-pk")
-        delivery = came.filter(endpoint=endpoint, pk__gt=delivery_id).first()
+        delivery = arrivals.arrived(endpoint, since=delivery_id)
         refusal = refused.filter(endpoint_slug=endpoint.slug, pk__gt=rejection_id).first()
-        waiting = delivery is None and time.time() - sent < PING_SECONDS
+        # Whole numbers only: what the address says may be too large for a float.
+        waiting = delivery is None and abs(int(time.time()) - sent) < PING_SECONDS
         return self.page(
             request,
             "pinged",
             _("Ping"),
             endpoint=endpoint,
             delivery=delivery,
+            may_be_ping=delivery is not None and arrivals.may_be_ping(delivery),
             refusal=None if delivery else refusal,
             may_see_delivery=request.user.has_perm("gemini_webhooks.view_webhookdelivery"),
             may_see_refusal=request.user.has_perm("gemini_webhooks.view_rejectedrequest"),
@@ -183,8 +192,14 @@ class EndpointActions(EndpointPages):
     def delete_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """What will happen; then it does."""
         endpoint = self.endpoint(request, object_id, to="delete")
-        if request.method == "POST" and self._delete(request, endpoint):
-            return HttpResponseRedirect(self.url_of("changelist"))
+        key_refused = False
+        if request.method == "POST":
+            try:
+                self._delete(request, endpoint)
+                return HttpResponseRedirect(self.url_of("changelist"))
+            except GeminiWebhooksError as error:
+                messages.error(request, str(error))
+                key_refused = isinstance(error, KeyRefused)
         return self.page(
             request,
             "delete",
@@ -192,20 +207,20 @@ class EndpointActions(EndpointPages):
             endpoint=endpoint,
             secrets=endpoint.signing_secrets.count(),
             deliveries=endpoint.deliveries.count(),
+            key_refused=key_refused,
         )
 
-    def _delete(self, request: HttpRequest, endpoint: WebhookEndpoint) -> bool:
+    def _delete(self, request: HttpRequest, endpoint: WebhookEndpoint) -> None:
         gone = copy(endpoint)  # deleting takes the id, which the history is kept under
-        try:
-            registration.delete(endpoint)
-        except GeminiWebhooksError as error:
-            messages.error(request, str(error))
-            return False
+        only_here = "_only_here" in request.POST
+        registration.delete(endpoint, only_here=only_here)
         self.log_deletions(request, [gone])  # type: ignore[arg-type]  # it only iterates
-        messages.success(
-            request, gettext("“%(name)s” is deleted, here and at Google.") % {"name": gone}
+        done = (
+            gettext("“%(name)s” is removed here; at Google it stays until you delete it there.")
+            if only_here
+            else gettext("“%(name)s” is deleted, here and at Google.")
         )
-        return True
+        messages.success(request, done % {"name": gone})
 
 
 def _changes(form: forms.Form) -> list[dict[str, dict[str, list[str]]]]:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from gemini_webhooks.admin.badges import badge
 from gemini_webhooks.admin.base import EMPTY
 from gemini_webhooks.admin.endpoint_actions import EndpointActions
-from gemini_webhooks.admin.events import described, names_in
+from gemini_webhooks.admin.events import described
 from gemini_webhooks.admin.filters import EndpointFilter
 from gemini_webhooks.admin.rendering import json_block
 from gemini_webhooks.admin.rotation import RotationPages
@@ -25,6 +25,7 @@ from gemini_webhooks.admin.secret_pages import SecretPages
 from gemini_webhooks.admin.secrets import SigningSecretInline
 from gemini_webhooks.admin.syncing import SyncPages
 from gemini_webhooks.models import WebhookEndpoint
+from gemini_webhooks.storable import strings_in
 
 
 @admin.register(WebhookEndpoint)
@@ -99,7 +100,9 @@ class EndpointAdmin(EndpointActions, RotationPages, SecretPages, SyncPages):
     @admin.display(description=_("subscribed events"))
     def events(self, endpoint: WebhookEndpoint) -> SafeString:
         lines = format_html_join(
-            "", "<li>{}</li>", ((described(name),) for name in names_in(endpoint.subscribed_events))
+            "",
+            "<li>{}</li>",
+            ((described(name),) for name in strings_in(endpoint.subscribed_events)),
         )
         if not lines:
             return format_html('<span class="gw-note">{}</span>', _("None."))

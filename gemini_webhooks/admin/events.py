@@ -33,8 +33,3 @@ def described(name: str) -> SafeString:
     return format_html(
         '<code>{}</code> <span class="gw-sentence">{}</span>', name, SENTENCES.get(name, _UNKNOWN)
     )
-
-
-def names_in(stored: object) -> list[str]:
-    """The types in a stored column, which may hold any JSON."""
-    return [name for name in stored if isinstance(name, str)] if isinstance(stored, list) else []

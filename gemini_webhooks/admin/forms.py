@@ -16,10 +16,11 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks import clock
-from gemini_webhooks.admin.events import SENTENCES, described, names_in
+from gemini_webhooks.admin.events import SENTENCES, described
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.models import WebhookEndpoint
+from gemini_webhooks.storable import strings_in
 
 #: What an ``<input type="datetime-local">`` reads and writes.
 LOCAL_TIME = "%Y-%m-%dT%H:%M"
@@ -132,12 +133,12 @@ class EndpointChangeForm(forms.Form):
     audiences = _audiences_field()
 
     def __init__(self, data: Mapping[str, Any] | None, *, endpoint: WebhookEndpoint) -> None:
-        subscribed = names_in(endpoint.subscribed_events)
+        subscribed = strings_in(endpoint.subscribed_events)
         initial = {
             "name": endpoint.name,
             "uri": endpoint.uri,
             "subscribed_events": subscribed,
-            "audiences": names_in(endpoint.audiences),
+            "audiences": strings_in(endpoint.audiences),
         }
         super().__init__(data, initial=initial)
         cast("EventsField", self.fields["subscribed_events"]).offer(subscribed)

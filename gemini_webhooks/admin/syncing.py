@@ -31,6 +31,7 @@ class Project:
     error: str = ""
     report: SyncReport | None = None
     missing: Sequence[WebhookEndpoint] = field(default=())
+    unregistered: Sequence[WebhookEndpoint] = field(default=())
     switched_off: Sequence[tuple[WebhookEndpoint, Failures]] = field(default=())
     drift: Sequence[tuple[WebhookEndpoint, Drift]] = field(default=())
     without_secret: Sequence[WebhookEndpoint] = field(default=())
@@ -124,6 +125,7 @@ def _project(compared: Compared) -> Project:
         name=compared.api_key_name,
         report=report,
         missing=[own[slug] for slug in report.missing if slug in own],
+        unregistered=[own[slug] for slug in report.unregistered if slug in own],
         switched_off=[(own[one.slug], one) for one in report.failures if one.slug in own],
         drift=[(own[drift.slug], drift) for drift in report.drift if drift.slug in own],
         without_secret=_without_secret(own, missing=report.missing),

@@ -12,10 +12,10 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from gemini_webhooks import endpoints
 from gemini_webhooks.deliveries import alias, rows
-from gemini_webhooks.doctor.findings import Finding, failure, ok, warning
-from gemini_webhooks.doctor.site import Site
+from gemini_webhooks.doctor.findings import Finding, failure, ok, skipped, warning
+from gemini_webhooks.doctor.site import NOTHING_OPEN, Site
 from gemini_webhooks.exceptions import UnknownEndpoint
-from gemini_webhooks.models import RejectedRequest
+from gemini_webhooks.models import RejectedRequest, WebhookEndpoint
 
 APP = "gemini_webhooks"
 WAL = (
@@ -52,12 +52,25 @@ def database(site: Site) -> Iterator[Finding]:
     yield from _sqlite(using)
 
 
+def disabled(site: Site) -> Iterator[Finding]:
+    """Which endpoints the other checks pass over."""
+    for endpoint in site.endpoints:
+        if endpoint not in site.open_endpoints:
+            yield warning(
+                f"endpoint “{endpoint.slug}”",
+                "It is disabled here: every event is refused.",
+                f"`manage.py gemini_webhooks update {endpoint.slug} --enable`, or delete it.",
+            )
+
+
 def secrets(site: Site) -> Iterator[Finding]:
     """Each address has a signing secret that can be read, or audiences."""
-    places: list[tuple[str, str | None]] = [("root", None)] if site.uses_root else []
-    places += [(f"endpoint “{one.slug}”", one.slug) for one in site.open_endpoints]
-    for label, slug in places:
-        yield _secrets_of(f"secrets, {label}", slug)
+    places: list[tuple[str, WebhookEndpoint | None]] = [("root", None)] if site.uses_root else []
+    places += [(f"endpoint “{one.slug}”", one) for one in site.open_endpoints]
+    if not places:
+        yield skipped("secrets", NOTHING_OPEN)
+    for label, endpoint in places:
+        yield _secrets_of(f"secrets, {label}", endpoint)
 
 
 def _unapplied(using: str) -> list[str]:
@@ -90,19 +103,32 @@ def _sqlite(using: str) -> Iterator[Finding]:
         )
 
 
-def _secrets_of(name: str, slug: str | None) -> Finding:
+def _renew(endpoint: WebhookEndpoint | None) -> str:
+    if endpoint is None:
+        return "rotate the secret at Google."
+    if endpoint.remote_id:
+        return f"`manage.py gemini_webhooks rotate {endpoint.slug}`."
+    # Google does not know it, so there is nothing that could be rotated.
+    return (
+        "delete it and create it again, or `manage.py gemini_webhooks sync`, which takes over a "
+        "webhook at its address."
+    )
+
+
+def _secrets_of(name: str, endpoint: WebhookEndpoint | None) -> Finding:
+    slug = endpoint.slug if endpoint else None
     try:
         accepted = endpoints.accepted_at(slug)
     except UnknownEndpoint as error:
         return failure(name, f"Events are refused: {error.diagnosis}.", "Give it a proper slug.")
-    rotate = f"`manage.py gemini_webhooks rotate {slug}`" if slug else "the secret at Google"
+    renew = _renew(endpoint)
     if accepted.unusable:
         return failure(
             name,
             f"{accepted.unusable} signing secret(s) cannot be read: the encryption key is not "
             "there, it is no secret, or SECRET_BACKEND failed.",
             "Restore the key in ENCRYPTION_KEYS (or the old SECRET_KEY in SECRET_KEY_FALLBACKS), "
-            f"or rotate: {rotate}.",
+            f"or get a new secret: {renew}",
         )
     if accepted.keys:
         return ok(name, f"{len(accepted.keys)} signing secret(s) can be read.")
@@ -110,7 +136,7 @@ def _secrets_of(name: str, slug: str | None) -> Finding:
         return ok(name, "No signing secret; dynamic webhooks are accepted.")
     if slug:
         return failure(
-            name, "It has no valid signing secret: every event is refused.", f"Rotate: {rotate}."
+            name, "It has no valid signing secret: every event is refused.", f"Get one: {renew}"
         )
     return warning(
         name,

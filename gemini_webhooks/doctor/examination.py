@@ -27,6 +27,7 @@ Check = Callable[[Site], Iterator[Finding]]
 #: In the order of an event's way, what others rest on first.
 CHECKS: Mapping[str, Check] = {
     "database": database.database,
+    "endpoints": database.disabled,
     "secrets": database.secrets,
     "urls": urls.included,
     "inside": inside.arrives,

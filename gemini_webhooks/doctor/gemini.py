@@ -160,6 +160,15 @@ def _differences(
                 f"Google does not have the webhook of “{slug}” any more, and delivers nothing.",
                 f"`manage.py gemini_webhooks delete {slug}`, then `create {slug}`.",
             )
+    for slug in report.unregistered:
+        if only in (None, slug):
+            yield failure(
+                title,
+                f"“{slug}” was never registered at Google, or its creation broke off: Google "
+                "delivers nothing to it.",
+                f"`manage.py gemini_webhooks delete {slug}`, then `create {slug}`; or `sync`, "
+                "which takes over a webhook at its address.",
+            )
     for slug in report.switched_off:
         if only in (None, slug):
             yield failure(

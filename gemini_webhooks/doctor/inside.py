@@ -23,8 +23,8 @@ from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse
 
 from gemini_webhooks.doctor.answers import Explanation, explain, is_ssl_redirect
-from gemini_webhooks.doctor.findings import Finding, failure, ok, warning
-from gemini_webhooks.doctor.site import Address, Site, in_urlconf
+from gemini_webhooks.doctor.findings import Finding, failure, ok, skipped, warning
+from gemini_webhooks.doctor.site import NOTHING_OPEN, Address, Site, in_urlconf
 from gemini_webhooks.doctor.urls import VIEW, view_name
 from gemini_webhooks.doctor.web import USER_AGENT, Answer
 
@@ -71,7 +71,10 @@ class Door(BaseHandler):
 
 def arrives(site: Site) -> Iterator[Finding]:
     """A POST to each address, with and without its last slash, reaches the view."""
-    for address in site.addresses():
+    addresses = site.addresses()
+    if not addresses:
+        yield skipped("inside", NOTHING_OPEN)
+    for address in addresses:
         name = f"inside, {address.label}"
         with_slash = _problem(name, address, address.path)
         without = with_slash or _problem(name, address, address.path.rstrip("/"))

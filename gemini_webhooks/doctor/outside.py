@@ -10,7 +10,7 @@ from gemini_webhooks.conf import settings
 from gemini_webhooks.doctor import web
 from gemini_webhooks.doctor.answers import explain
 from gemini_webhooks.doctor.findings import Finding, failure, ok, skipped, warning
-from gemini_webhooks.doctor.site import Address, Site
+from gemini_webhooks.doctor.site import NOTHING_OPEN, Address, Site
 
 TIMEOUT_SECONDS = 5.0
 
@@ -28,7 +28,10 @@ def reachable(site: Site) -> Iterator[Finding]:
             'Set GEMINI_WEBHOOKS["PUBLIC_BASE_URL"] to the site\'s public address, as '
             '"https://app.example.com".',
         )
-    public = [address for address in site.addresses() if address.is_public]
+    addresses = site.addresses()
+    if not addresses:
+        yield skipped("outside", NOTHING_OPEN)
+    public = [address for address in addresses if address.is_public]
     unreachable: set[str] = set()
     for address in public:
         name = f"outside, {address.label}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Model
 
 from gemini_webhooks import registration
-from gemini_webhooks.deliveries import rows
+from gemini_webhooks.deliveries import arrivals, rows
 from gemini_webhooks.doctor.findings import Finding, failure, ok, skipped
 from gemini_webhooks.doctor.site import Site
 from gemini_webhooks.exceptions import ConfigurationError, RegistrationError
@@ -41,10 +41,9 @@ class Sent:
         """For people."""
         return f"ping, endpoint “{self.endpoint.slug}”"
 
-    def arrived(self) -> bool:
-        """Whether an event came to the endpoint since; what a ping looks like is not documented."""
-        found = rows(WebhookDelivery).filter(endpoint=self.endpoint, pk__gt=self.last_delivery)
-        return found.exists()
+    def arrived(self) -> WebhookDelivery | None:
+        """What Google sent to the endpoint since, and was accepted."""
+        return arrivals.arrived(self.endpoint, since=self.last_delivery)
 
     def refused(self) -> RejectedRequest | None:
         """The newest request to the endpoint that was refused since."""
@@ -100,8 +99,13 @@ def _newest(model: type[Model]) -> int:
 
 def _outcome(sent: Sent, end: float, refused_at: dict[int, float]) -> Finding | None:
     now = time.monotonic()
-    if sent.arrived():
-        return ok(sent.name, f"It arrived, and was accepted, after {now - sent.at:.1f} s.")
+    if came := sent.arrived():
+        what = (
+            "It arrived, and was accepted,"
+            if arrivals.may_be_ping(came)
+            else f"An event of type {came.event_type} arrived and was accepted"
+        )
+        return ok(sent.name, f"{what} after {now - sent.at:.1f} s.")
     refused = sent.refused()
     if refused is not None:
         first = refused_at.setdefault(sent.endpoint.pk, now)

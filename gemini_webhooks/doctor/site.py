@@ -16,6 +16,9 @@ from gemini_webhooks.endpoints import accepted_at
 from gemini_webhooks.exceptions import GeminiWebhooksError, RegistrationError
 from gemini_webhooks.models import WebhookEndpoint
 
+#: What a check says that has no address to look at.
+NOTHING_OPEN = "There is nothing to look at: no open address is known."
+
 
 class Unreadable(GeminiWebhooksError):
     """The endpoints cannot be read from the database."""

@@ -4,7 +4,7 @@ Admin, API and commands call these functions. Calls to Google happen outside any
 ours: an answer may take seconds, and a rollback would not undo what Google did.
 """
 
-from gemini_webhooks.exceptions import RegistrationError
+from gemini_webhooks.exceptions import KeyRefused, RegistrationError
 from gemini_webhooks.registration.changing import delete, disable, enable, ping, update
 from gemini_webhooks.registration.creating import create
 from gemini_webhooks.registration.failures import NOTHING_REFUSED, Failures, Refusals, failures
@@ -26,6 +26,7 @@ __all__ = [
     "Compared",
     "Drift",
     "Failures",
+    "KeyRefused",
     "Reencryption",
     "Refusals",
     "RegistrationError",

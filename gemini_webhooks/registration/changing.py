@@ -16,10 +16,16 @@ from django.db import Error as DatabaseTrouble
 
 from gemini_webhooks import clock, gateway
 from gemini_webhooks.deliveries import alias
-from gemini_webhooks.exceptions import ConfigurationError, GatewayError, RegistrationError
+from gemini_webhooks.exceptions import (
+    ConfigurationError,
+    GatewayError,
+    KeyRefused,
+    RegistrationError,
+)
 from gemini_webhooks.models import WebhookEndpoint
 from gemini_webhooks.registration import leftovers
 from gemini_webhooks.registration.creating import distinct
+from gemini_webhooks.storable import is_storable
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +76,23 @@ def disable(endpoint: WebhookEndpoint) -> None:
     """Stop deliveries to ``endpoint``: Google sends none, and what still comes is refused.
 
     Raises:
+        KeyRefused: Google could not be told; here it is disabled all the same.
         RegistrationError: Google refused, and nothing has changed; or the message says what has.
     """
-    with _google("did not disable the webhook"):
-        gateway.update_webhook(**_remote(endpoint), state=State.DISABLED.value)
+    try:
+        with _google("did not disable the webhook"):
+            gateway.update_webhook(**_remote(endpoint), state=State.DISABLED.value)
+    except (ConfigurationError, RegistrationError) as error:
+        if not _lost_its_key(error):
+            raise
+        # A leaked secret is a reason to disable; that must not wait for a new key.
+        with _written_down("Google could not be told, and that it is disabled"):
+            _switch(endpoint, State.DISABLED)
+        raise KeyRefused(
+            "Disabled here: what comes is refused. Google could not be told "
+            f"({str(error).rstrip('.')}): it goes on sending until the API key is mended and the "
+            "endpoint disabled once more, or the webhook is deleted there."
+        ) from error
     with _written_down("Google has disabled it, but that"):
         _switch(endpoint, State.DISABLED)
 
@@ -90,21 +109,24 @@ def enable(endpoint: WebhookEndpoint) -> None:
         _switch(endpoint, State.ENABLED)
 
 
-def delete(endpoint: WebhookEndpoint) -> None:
+def delete(endpoint: WebhookEndpoint, *, only_here: bool = False) -> None:
     """Remove ``endpoint`` at Google and here, with its secrets; its deliveries stay.
 
     One that Google does not know any more is removed here all the same. For one that has no id
     of Google's, what its creation may have left there is looked for.
 
+    Args:
+        endpoint: which.
+        only_here: leave the webhook at Google as it is, for an API key that is gone.
+
     Raises:
+        KeyRefused: Google could not be told, and nothing has changed.
         RegistrationError: Google refused, and nothing has changed; or the message says what has.
     """
-    with _google("did not remove the webhook", unless=404):
-        if endpoint.remote_id:
-            gateway.delete_webhook(**_remote(endpoint))
-        elif endpoint.uri:
-            _remove_leftovers(endpoint)
-    with _written_down("Google has removed it, but that" if endpoint.remote_id else "That"):
+    if not only_here:
+        _delete_there(endpoint)
+    told = endpoint.remote_id and not only_here
+    with _written_down("Google has removed it, but that" if told else "That"):
         endpoint.delete(using=alias())
 
 
@@ -120,8 +142,27 @@ def ping(endpoint: WebhookEndpoint) -> None:
 
 def _remote(endpoint: WebhookEndpoint) -> dict[str, str]:
     if not endpoint.remote_id:
-        raise RegistrationError(f"The endpoint “{endpoint.slug}” is not registered at Google.")
+        raise RegistrationError(
+            f"The endpoint “{endpoint.slug}” is not registered at Google. Delete it and create it "
+            "again, or compare with Google (sync), which takes over a webhook at its address."
+        )
     return {"api_key_name": endpoint.api_key_name, "webhook_id": endpoint.remote_id}
+
+
+def _delete_there(endpoint: WebhookEndpoint) -> None:
+    try:
+        with _google("did not remove the webhook", unless=404):
+            if endpoint.remote_id:
+                gateway.delete_webhook(**_remote(endpoint))
+            elif endpoint.uri:
+                _remove_leftovers(endpoint)
+    except (ConfigurationError, RegistrationError) as error:
+        if not _lost_its_key(error):
+            raise
+        raise KeyRefused(
+            f"{_closed(str(error))} Mend the API key and delete it again; or remove it here only: "
+            "at Google it stays until you delete it there."
+        ) from error
 
 
 def _remove_leftovers(endpoint: WebhookEndpoint) -> None:
@@ -170,11 +211,28 @@ def _written_down(subject: str) -> Iterator[None]:
         ) from None
 
 
+def _lost_its_key(error: Exception) -> bool:
+    """Whether no call with this API key can succeed, as far as ``error`` tells."""
+    refusal = error.__cause__
+    if not isinstance(refusal, GatewayError):
+        return isinstance(error, ConfigurationError)
+    # Google answers 400 for a key that was deleted or has expired, and names the key.
+    return refusal.status in (401, 403) or (
+        refusal.status == 400 and "api key" in str(refusal).lower()
+    )
+
+
 def _closed(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _validate(endpoint: WebhookEndpoint, changes: dict[str, Any]) -> None:
+    for field, value in changes.items():
+        if not is_storable(value):
+            raise RegistrationError(
+                f"The value for “{field}” is not valid text: it holds a NUL "
+                "character or half of a surrogate pair."
+            )
     candidate = WebhookEndpoint(pk=endpoint.pk, slug=endpoint.slug, **changes)
     try:
         candidate.clean_fields(

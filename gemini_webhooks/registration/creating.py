@@ -17,6 +17,7 @@ from gemini_webhooks.exceptions import ConfigurationError, GatewayError, Registr
 from gemini_webhooks.gateway import RemoteWebhook
 from gemini_webhooks.models import WebhookEndpoint
 from gemini_webhooks.registration import leftovers, secrets
+from gemini_webhooks.storable import is_storable
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,11 @@ def create(
         audiences=distinct(audiences),
         uri=uri or "",
     )
+    if not is_storable([slug, endpoint.name, endpoint.uri, *subscribed_events, *audiences]):
+        raise RegistrationError(
+            "One of the values is not valid text: it holds a NUL character or half of a "
+            "surrogate pair."
+        )
     try:
         endpoint.clean_fields()
     except ValidationError as error:

@@ -21,6 +21,7 @@ from gemini_webhooks.gateway import RemoteWebhook
 from gemini_webhooks.models import WebhookEndpoint
 from gemini_webhooks.registration.failures import Failures, failures
 from gemini_webhooks.registration.leftovers import CREATION
+from gemini_webhooks.storable import strings_in
 
 State = WebhookEndpoint.State
 #: Google's doing, so we follow; what we disabled ourselves stays disabled.
@@ -45,6 +46,7 @@ class SyncReport:
         compared: how many endpoints are known on both sides.
         adopted: slugs of those that only Google had; they have no secret until a rotation.
         missing: slugs of those that Google does not have any more.
+        unregistered: slugs of those that Google never had, or whose creation broke off.
         switched_off: slugs of those that Google disabled after failed deliveries.
         failures: since when and why, for each of ``switched_off``.
         drift: other differences.
@@ -53,6 +55,7 @@ class SyncReport:
     compared: int
     adopted: Sequence[str] = field(default=())
     missing: Sequence[str] = field(default=())
+    unregistered: Sequence[str] = field(default=())
     switched_off: Sequence[str] = field(default=())
     failures: Sequence[Failures] = field(default=())
     drift: Sequence[Drift] = field(default=())
@@ -60,7 +63,7 @@ class SyncReport:
     @property
     def differs(self) -> bool:
         """Whether there is something that somebody has to decide."""
-        return bool(self.missing or self.switched_off or self.drift)
+        return bool(self.missing or self.unregistered or self.switched_off or self.drift)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +140,7 @@ def _compare(remote: dict[str, RemoteWebhook], api_key_name: str, *, dry_run: bo
         compared=len(both),
         adopted=[endpoint.slug for endpoint in adopted],
         missing=[known[key].slug for key in known if key not in remote],
+        unregistered=_unregistered(api_key_name, but={endpoint.slug for endpoint in adopted}),
         switched_off=[endpoint.slug for endpoint in off],
         failures=[failures(endpoint) for endpoint in off],
         drift=[drift for endpoint, there in both for drift in _drift(endpoint, there)],
@@ -164,7 +168,7 @@ def _since(there: RemoteWebhook) -> datetime:
 
 
 def _drift(endpoint: WebhookEndpoint, there: RemoteWebhook) -> list[Drift]:
-    here_events = ", ".join(sorted(endpoint.subscribed_events))
+    here_events = ", ".join(sorted(strings_in(endpoint.subscribed_events)))
     pairs = {
         "name": (endpoint.name, there.name),
         "uri": (endpoint.uri, there.uri),
@@ -198,6 +202,12 @@ def _adopt_all(
         if dry_run or _keep(endpoint):
             adopted.append(endpoint)
     return adopted
+
+
+def _unregistered(api_key_name: str, *, but: set[str]) -> list[str]:
+    """Slugs of endpoints without an id of Google's; ``but`` get theirs now, or would."""
+    bare = rows(WebhookEndpoint).filter(remote_id="", api_key_name=api_key_name)
+    return [one.slug for one in bare if one.slug not in but and not _is_being_created(one)]
 
 
 def _is_being_created(endpoint: WebhookEndpoint) -> bool:

@@ -302,7 +302,7 @@ def test_endpoint_that_google_switched_off_can_be_taken_up_again(endpoint, brows
     assert endpoint.state == State.ENABLED
 
 
-@pytest.mark.parametrize("name", ["disable", "enable", "ping"])
+@pytest.mark.parametrize("name", ["enable", "ping"])
 def test_button_that_google_refuses_changes_nothing(endpoint, browser, refusing, name):
     answer = browser.post(url(name, endpoint), follow=True)
 
@@ -365,6 +365,48 @@ def test_delivery_at_another_endpoint_is_no_answer(endpoint, browser):
     assert "The ping came back." not in text
 
 
+def test_find_of_the_reconciler_is_no_answer(endpoint, browser):
+    rows.delivery(endpoint=endpoint, source=WebhookDelivery.Source.RECONCILER)
+
+    text = text_of(browser.get(url("pinged", endpoint, int(time.time()), 0, 0)))
+
+    assert "waiting for it to arrive" in text
+
+
+def test_event_about_a_job_is_shown_until_the_ping_came(endpoint, browser):
+    page = url("pinged", endpoint, int(time.time()), 0, 0)
+    job = rows.delivery(endpoint=endpoint, event_type="batch.succeeded")
+    text = text_of(browser.get(page))
+    assert "An event arrived and was accepted; the ping itself did not come yet." in text
+    assert "The ping came back." not in text
+    assert page_url(job) in text
+    assert "Look again" in text
+
+    ping = rows.delivery(2, endpoint=endpoint, event_type="")
+    text = text_of(browser.get(page))
+    assert "The ping came back." in text
+    assert page_url(ping) in text
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize("sent", [HUGE, 0, None], ids=["huge", "long ago", "in the future"])
+def test_page_with_an_address_that_no_ping_made(endpoint, browser, sent):
+    sent = int(time.time()) + 1000 if sent is None else sent
+
+    text = text_of(browser.get(url("pinged", endpoint, sent, HUGE, 2**63)))
+
+    assert "Nothing was accepted so far." in text
+    assert 'http-equiv="refresh"' not in text
+
+
+def test_page_of_an_endpoint_whose_id_no_database_can_hold(endpoint, browser):
+    page = url("pinged", endpoint, 0, 0, 0).replace(f"/{endpoint.pk}/", f"/{HUGE}/")
+
+    assert browser.get(page).status_code == 404
+
+
 # Deleting
 
 
@@ -396,6 +438,36 @@ def test_delete_that_google_refuses_deletes_nothing(endpoint, browser, refusing)
     assert GOOGLES_WORDS.search(messages_of(answer)[0])
     assert SigningSecret.objects.filter(endpoint=endpoint).exists()
     assert history() == []
+
+
+def test_endpoint_whose_key_is_gone_can_be_removed_here_only(endpoint, browser, refusing):
+    button = 'name="_only_here"'
+    assert button not in text_of(browser.get(delete_url(endpoint)))
+    assert button in text_of(browser.post(delete_url(endpoint)))
+
+    answer = browser.post(delete_url(endpoint), {"_only_here": "1"}, follow=True)
+
+    assert messages_of(answer) == [
+        "“Acme” is removed here; at Google it stays until you delete it there."
+    ]
+    assert not WebhookEndpoint.objects.exists()
+    assert LogEntry.objects.get().is_deletion()
+
+
+def test_passing_trouble_at_google_is_no_reason_to_remove_it_here_only(google, endpoint, browser):
+    google.emulator.faults.fail_next(method="DELETE", status=503, times=5)
+
+    assert 'name="_only_here"' not in text_of(browser.post(delete_url(endpoint)))
+
+
+def test_endpoint_whose_key_is_gone_is_closed_here(endpoint, browser, refusing):
+    answer = browser.post(url("disable", endpoint), follow=True)
+
+    [message] = answer.context["messages"]
+    assert (message.level_tag, str(message)[:14]) == ("warning", "Disabled here:")
+    endpoint.refresh_from_db()
+    assert endpoint.state == State.DISABLED
+    assert history() == ["Disabled here only."]
 
 
 def test_delete_of_one_that_google_does_not_know_is_no_obstacle(endpoint, browser):

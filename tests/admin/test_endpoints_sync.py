@@ -155,6 +155,16 @@ def test_what_google_lost_is_to_be_deleted_here(endpoint, browser):
     assert "there is none on either side" in page(browser)
 
 
+def test_what_was_never_registered_is_to_be_deleted_or_taken_over(google, browser):
+    bare = WebhookEndpoint.objects.create(slug="bare", state_changed_at=clock.now())
+
+    text = section(page(browser), "default")
+
+    assert "was never registered at Google, or its creation broke off" in text
+    assert delete_url(bare) in text
+    assert "All the same" not in text
+
+
 def test_differences_stand_side_by_side_and_saving_mends_them(endpoint, browser):
     drifted(endpoint, name="Renamed <there>", subscribed_events=["batch.failed"])
 

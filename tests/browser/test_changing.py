@@ -64,9 +64,15 @@ def test_button_that_google_refuses_says_why(endpoint, operator, settings):
     operator.open(page_url(endpoint))
     operator.press("Disable")
 
-    operator.sees("Google did not disable the webhook")
+    operator.sees("Disabled here: what comes is refused. Google could not be told")
+    operator.look("endpoint-disabled-here-only")
+    assert WebhookEndpoint.objects.get().state == State.DISABLED
+
+    operator.press("Enable")
+
+    operator.sees("Google did not enable the webhook")
     operator.look("endpoint-refused-by-google")
-    assert WebhookEndpoint.objects.get().state == State.ENABLED
+    assert WebhookEndpoint.objects.get().state == State.DISABLED
 
 
 def test_delete_asks_first(endpoint, operator):

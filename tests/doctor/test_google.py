@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from gemini_webhooks import registration
 from gemini_webhooks.emulator.server import EmulatorServer
 from gemini_webhooks.models import SigningSecret, WebhookDelivery, WebhookEndpoint
+from tests.admin import rows
 from tests.doctor.conftest import KEY, answering, doctor
 from tests.senders import Google, new_secret
 
@@ -120,6 +123,7 @@ def test_drift_of_every_kind(api: EmulatorServer, endpoint: WebhookEndpoint) -> 
     webhooks = api.emulator.webhooks
     gone = registration.create("gone")
     off = registration.create("off")
+    WebhookEndpoint.objects.create(slug="bare", state_changed_at=timezone.now())
     strange = registration.create("strange")
     webhooks.get(endpoint.remote_id).change({"name": "Other"})
     webhooks.remove(gone.remote_id)
@@ -131,6 +135,13 @@ def test_drift_of_every_kind(api: EmulatorServer, endpoint: WebhookEndpoint) -> 
 
     assert [(found["status"], found["message"]) for found in report.all(DRIFT)] == [
         ("failure", "Google does not have the webhook of “gone” any more, and delivers nothing."),
+        (
+            "failure",
+            (
+                "“bare” was never registered at Google, or its creation broke off: "
+                "Google delivers nothing to it."
+            ),
+        ),
         ("failure", "Google switched “off” off, as its deliveries failed."),
         ("warning", "“acme”: name is acme here, Other at Google."),
         ("warning", "Google has a webhook “strange” that this site does not know."),
@@ -210,6 +221,35 @@ def test_ping_that_does_not_arrive(endpoint: WebhookEndpoint, configured: dict[s
     assert "did not arrive at http://127.0.0.1:1/" in report[PING]["message"]
     assert "firewall" in report[PING]["hint"]
     assert time.monotonic() - started < 20
+
+
+@pytest.fixture
+def instead(
+    endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[], object]], None]:
+    """Has something else happen where a ping would be sent."""
+    return lambda act: monkeypatch.setattr(registration, "ping", lambda endpoint: act())
+
+
+def test_find_of_the_reconciler_is_no_ping(
+    endpoint: WebhookEndpoint, instead: Callable[[Callable[[], object]], None]
+) -> None:
+    instead(lambda: rows.delivery(endpoint=endpoint, source="reconciler"))
+
+    found = doctor("--timeout", "0.3")[PING]
+
+    assert (found["status"], "did not arrive" in found["message"]) == ("failure", True)
+
+
+def test_event_about_a_job_is_not_taken_for_the_ping(
+    endpoint: WebhookEndpoint, instead: Callable[[Callable[[], object]], None]
+) -> None:
+    instead(lambda: rows.delivery(endpoint=endpoint, event_type="batch.succeeded"))
+
+    found = doctor()[PING]
+
+    assert found["status"] == "ok"
+    assert found["message"].startswith("An event of type batch.succeeded arrived and was accepted")
 
 
 def test_pings_of_several_endpoints_are_waited_for_together(endpoint: WebhookEndpoint) -> None:

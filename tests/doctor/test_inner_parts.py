@@ -129,7 +129,13 @@ def test_endpoint_without_a_secret(endpoint: WebhookEndpoint) -> None:
     expired = registration.secrets.store(endpoint, new_secret())
     expired.expires_at = timezone.now() - timedelta(seconds=1)
     expired.save()
-    assert "every event is refused" in doctor()[SECRETS]["message"]
+    found = doctor()[SECRETS]
+    assert "every event is refused" in found["message"]
+    assert "rotate" not in found["hint"]
+    assert "create it again, or `manage.py gemini_webhooks sync`" in found["hint"]
+
+    endpoint.remote_id = "known-to-google"
+    endpoint.save()
     assert "rotate acme" in doctor()[SECRETS]["hint"]
 
     endpoint.audiences = ["aud"]

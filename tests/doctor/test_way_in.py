@@ -215,10 +215,29 @@ def test_without_a_public_address(settings: Any, configured: dict[str, Any]) -> 
     assert report.all(OUTSIDE) == []
 
 
-def test_disabled_endpoints_are_left_alone() -> None:
+def test_disabled_endpoints_are_named_and_left_alone(configured: dict[str, Any]) -> None:
+    configured["AUDIENCES"] = []
+    WebhookEndpoint.objects.create(slug="acme", state="disabled")
+    WebhookEndpoint.objects.create(slug="bolt")
+
+    report = doctor("--no-ping")
+
+    named = report["endpoint “acme”"]
+    assert named["status"] == "warning"
+    assert named["message"] == "It is disabled here: every event is refused."
+    assert "update acme --enable" in named["hint"]
+    assert report.all(ACME) == report.all("endpoint “bolt”") == report.all("inside") == []
+    assert len(report.all("inside, endpoint “bolt”")) == 1
+
+
+def test_when_every_endpoint_is_disabled_nothing_is_left(configured: dict[str, Any]) -> None:
+    configured["AUDIENCES"] = []
     WebhookEndpoint.objects.create(slug="acme", state="disabled")
 
-    assert doctor().all(ACME) == []
+    report = doctor("--no-ping")
+
+    assert report.status("endpoint “acme”") == "warning"
+    assert {report.status(name) for name in ("secrets", "inside", "outside")} == {"skipped"}
 
 
 # --- from outside

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import signal
 import sys
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseTrouble
 from django.utils.timezone import is_aware, make_aware
 
-from gemini_webhooks import processing, registration, replay, tasks
+from gemini_webhooks import clock, processing, registration, replay, tasks
 from gemini_webhooks import reconcile as reconciliation
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.doctor import Finding, Scope, Status, examine
 from gemini_webhooks.events import CATALOGUE
-from gemini_webhooks.exceptions import GeminiWebhooksError
+from gemini_webhooks.exceptions import GeminiWebhooksError, KeyRefused
 from gemini_webhooks.models import WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.reconcile import DISCOVER_SINCE
+from gemini_webhooks.storable import is_storable
+
+#: More of anything is a slip, and too much for dates and databases.
+MAX_NUMBER = 1_000_000
+NEVER_REGISTERED = (
+    "was never registered at Google, or its creation broke off: delete it and create it again"
+)
 
 
 class Command(BaseCommand):
@@ -63,6 +72,11 @@ class Command(BaseCommand):
         delete = add("delete", "remove an endpoint at Google and here; its deliveries stay")
         delete.add_argument("slug")
         delete.add_argument("--yes", action="store_true", help="do not ask")
+        delete.add_argument(
+            "--only-here",
+            action="store_true",
+            help="leave it at Google as it is, when the API key is gone",
+        )
 
         _add_sync(add)
 
@@ -77,23 +91,25 @@ class Command(BaseCommand):
         again.add_argument("--actor", help="who asks for it; the login name by default")
 
         sweep = add("sweep", "hand on what was lost between database and broker")
-        sweep.add_argument("--limit", type=int, default=500, help="rows of each kind at most")
+        sweep.add_argument("--limit", type=_count, default=500, help="rows of each kind at most")
 
         drain = add("drain", "process what is due straight from the database, without a broker")
         how_long = drain.add_mutually_exclusive_group()
-        how_long.add_argument("--limit", type=int, help="end after so many steps")
+        how_long.add_argument("--limit", type=_count, help="end after so many steps")
         how_long.add_argument(
             "--forever", action="store_true", help="go on until SIGTERM or Ctrl-C: a whole worker"
         )
 
         reconcile = add("reconcile", "ask Google about jobs whose event is overdue")
-        reconcile.add_argument("--limit", type=int, default=100, help="jobs at most (%(default)s)")
+        reconcile.add_argument(
+            "--limit", type=_count, default=100, help="jobs at most (%(default)s)"
+        )
         reconcile.add_argument(
             "--discover", action="store_true", help="look for batches that are not in the ledger"
         )
         reconcile.add_argument(
             "--hours",
-            type=float,
+            type=_amount,
             default=DISCOVER_SINCE.total_seconds() / 3600,
             help="with --discover: leave out what ended longer ago (%(default)g)",
         )
@@ -104,7 +120,7 @@ class Command(BaseCommand):
         doctor.add_argument("--no-ping", action="store_true", help="send no test events")
         doctor.add_argument(
             "--timeout",
-            type=float,
+            type=_amount,
             default=Scope.timeout,
             metavar="SECONDS",
             help="how long test events may take (%(default)s)",
@@ -121,6 +137,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, subcommand: str, **options: Any) -> None:
         """Run one subcommand."""
+        _require_text(options)
         try:
             report = getattr(self, f"_{subcommand}")(options)
         except GeminiWebhooksError as error:
@@ -172,9 +189,19 @@ class Command(BaseCommand):
             "old_valid_until": rotation.old_valid_until or "none is valid any more",
         }
         if since:
-            leaked = registration.verified_since(endpoint, since)
-            report["verified_by_old_secrets"] = list(leaked.values_list("webhook_id", flat=True))
+            report["verified_by_old_secrets"] = self._verified(endpoint, since)
         return report
+
+    def _verified(self, endpoint: WebhookEndpoint, since: datetime) -> list[str] | str:
+        leaked = registration.verified_since(endpoint, since)
+        try:
+            return list(leaked.values_list("webhook_id", flat=True))
+        except DatabaseTrouble as error:
+            self._differs = True
+            return (
+                f"not listed ({type(error).__name__}), but the secret is rotated: look at “After "
+                "a leak” on the endpoint's page in the admin"
+            )
 
     def _revoke(self, options: Mapping[str, Any]) -> dict[str, Any]:
         endpoint = _find(options["slug"])
@@ -196,13 +223,18 @@ class Command(BaseCommand):
     def _delete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         endpoint = _find(options["slug"])
         if not options["yes"]:
+            where = "here only" if options["only_here"] else "at Google and here"
             answer = input(
-                f"Remove “{endpoint.slug}” ({endpoint.uri}) at Google and here? "
+                f"Remove “{endpoint.slug}” ({endpoint.uri}) {where}? "
                 f"Type {endpoint.slug} to go on: "
             )
             if answer != endpoint.slug:
                 raise CommandError("Nothing was removed.")
-        registration.delete(endpoint)
+        try:
+            registration.delete(endpoint, only_here=options["only_here"])
+        except KeyRefused as error:
+            way = f"`manage.py gemini_webhooks delete {endpoint.slug} --only-here` does the latter."
+            raise CommandError(f"{error} {way}") from None
         return {"deleted": endpoint.slug}
 
     def _sync(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,6 +263,10 @@ class Command(BaseCommand):
             "compared": report.compared,
             "adopted": report.adopted,
             "missing": report.missing,
+            "unregistered": [
+                slug if options["json"] else f"{slug} {NEVER_REGISTERED}"
+                for slug in report.unregistered
+            ],
             "switched_off": [
                 asdict(why) if options["json"] else f"{why.slug} {why.in_words}"
                 for why in report.failures
@@ -242,7 +278,14 @@ class Command(BaseCommand):
         }
 
     def _reencrypt(self, options: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002  # same signature for all
-        return asdict(registration.reencrypt())
+        report = registration.reencrypt()
+        if report.unreadable:
+            self._differs = True
+            self.stderr.write(
+                "Restore the key in ENCRYPTION_KEYS and run this again, or rotate; do not remove "
+                "old keys yet."
+            )
+        return asdict(report)
 
     def _ping(self, options: Mapping[str, Any]) -> dict[str, Any]:
         endpoint = _find(options["slug"])
@@ -374,6 +417,34 @@ def _add_sync(add: Callable[[str, str], ArgumentParser]) -> None:
     which.add_argument("--all", action="store_true", help="every one of API_KEYS")
 
 
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= MAX_NUMBER:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_NUMBER}")
+    return number
+
+
+def _amount(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= MAX_NUMBER:  # nan is neither
+        raise ArgumentTypeError(f"{text!r} is no number from 0 to {MAX_NUMBER}")
+    return number
+
+
+def _require_text(options: Mapping[str, Any]) -> None:
+    """Refuse bytes that are not UTF-8, which reach us as halves of surrogate pairs."""
+    for value in options.values():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not is_storable(text):
+                raise CommandError(f"{text!r} is not valid text.")
+
+
 def _find(slug: str) -> WebhookEndpoint:
     endpoint = rows(WebhookEndpoint).filter(slug=slug).first()
     if endpoint is None:
@@ -386,7 +457,16 @@ def _time(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise CommandError(f"{text} is no ISO 8601 time, such as 2026-11-20T14:00Z.") from None
-    return moment if is_aware(moment) else make_aware(moment)
+    try:
+        moment = moment if is_aware(moment) else make_aware(moment)
+        # Whatever the time zone of the database, it stays within what a time can be.
+        for margin in (-timedelta(days=2), timedelta(days=2)):
+            clock.for_database(moment.astimezone(UTC) + margin)
+    except (ValueError, OverflowError):
+        raise CommandError(
+            f"{text} is too far away; give a time such as 2026-11-20T14:00Z."
+        ) from None
+    return moment
 
 
 def _endpoint(endpoint: WebhookEndpoint) -> dict[str, Any]:
