@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from django.db import Error as DatabaseTrouble
 from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
@@ -84,7 +83,7 @@ def track(
     api_key_name: str = "default",
     due_at: datetime | None = None,
 ) -> Job:
-    """Enter a job that was just submitted in the ledger.
+    """Enter a job that was just submitted in the ledger; one that was lost is asked about again.
 
     Args:
         resource: what the SDK returned: a batch, an interaction or an operation; or its name.
@@ -94,8 +93,10 @@ def track(
         due_at: aware time after which its silence is suspicious; 24 h from now by default.
 
     Raises:
-        ValueError: ``resource`` has neither a name nor an id.
+        TypeError, ValueError: ``resource`` has neither a name nor an id, or ``due_at`` is not an
+            aware time.
     """
+    _check_due(due_at)
     name = resource if isinstance(resource, str) else _name(resource)
     if not name:
         raise ValueError("track() takes a batch, an interaction or an operation, or its name")
@@ -111,7 +112,13 @@ def track(
             "due_at": clock.for_database(due_at) if due_at else clock.now() + DUE_AFTER,
         },
     )
-    _settle_from_the_past(job, {name, bare})
+    if (
+        rows(Job)
+        .filter(pk=job.pk, state=Job.State.LOST)
+        .update(state=Job.State.SUBMITTED, last_error="")
+    ):
+        job.state, job.last_error = Job.State.SUBMITTED, ""
+    settle_from_the_past(job)
     return job
 
 
@@ -150,6 +157,7 @@ def submit_batch(
         ConfigurationError: as for :func:`webhook_config`, or there is no such API key.
         TypeError, ValueError: the SDK or :func:`webhook_config` does not take the arguments.
     """
+    _check(user_metadata, due_at)
     notice = _notice(user_metadata, endpoint, dynamic=dynamic)
     batch = gateway.create_batch(
         api_key_name=api_key_name, model=model, src=src, config=_config(config, notice)
@@ -171,6 +179,7 @@ def submit_interaction(
     ``arguments`` are those of the SDK's ``client.interactions.create``, without ``background``,
     which is always set, and ``webhook_config``.
     """
+    _check(user_metadata, due_at)
     notice = _notice(user_metadata, endpoint, dynamic=dynamic)
     _keep_out(arguments, "background", "webhook_config")
     interaction = gateway.create_interaction(
@@ -193,11 +202,31 @@ def submit_video(
 
     ``arguments`` are those of the SDK's ``client.models.generate_videos``.
     """
+    _check(user_metadata, due_at)
     notice = _notice(user_metadata, endpoint, dynamic=dynamic)
     operation = gateway.create_video(
         api_key_name=api_key_name, config=_config(config, notice), **arguments
     )
     return _enter(operation, user_metadata, endpoint, api_key_name, due_at)
+
+
+def _check(user_metadata: Mapping[str, Any] | None, due_at: datetime | None) -> None:
+    """Refuse what the ledger could not take, while nothing runs yet.
+
+    Raises:
+        TypeError, ValueError: one of them is not what :func:`submit_batch` says.
+    """
+    seals.checked(user_metadata or {})
+    _check_due(due_at)
+
+
+def _check_due(due_at: datetime | None) -> None:
+    if due_at is None:
+        return
+    if not isinstance(due_at, datetime):
+        raise TypeError(f"due_at must be a datetime, not {type(due_at).__name__}")
+    if due_at.utcoffset() is None:
+        raise ValueError("due_at must be an aware time: give it a tzinfo")
 
 
 def _notice(
@@ -242,7 +271,7 @@ def _enter(
                 api_key_name=api_key_name,
                 due_at=due_at,
             )
-    except (DatabaseTrouble, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  # it runs: its handle has to reach the caller
         logger.error(  # noqa: TRY400  # a database error's text may quote the row
             "%s was submitted, but is not in the ledger (%s): track() it again, or let "
             "`manage.py gemini_webhooks reconcile --discover` find it if it is a batch",
@@ -258,8 +287,9 @@ def _endpoint(endpoint: WebhookEndpoint | str | None) -> WebhookEndpoint | None:
     return endpoint
 
 
-def _settle_from_the_past(job: Job, names: set[str]) -> None:
+def settle_from_the_past(job: Job) -> None:
     """A short job's event may have come before the job was entered."""
+    names = {job.name, job.resource_id}
     came = rows(WebhookDelivery).filter(resource_id__in=names).order_by("-received_at").first()
     state = job_state(came.event_type) if came else None
     if state is None:

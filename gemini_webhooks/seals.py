@@ -36,12 +36,22 @@ def seal_metadata(metadata: Mapping[str, Any], *, endpoint: str) -> dict[str, An
         TypeError: the metadata holds something that JSON cannot.
         ValueError: it is not a JSON object, would come back changed, or uses the reserved key.
     """
-    copy = _as_json(metadata)
-    if SEAL_KEY in copy:
-        raise ValueError(f"user_metadata must not use the key {SEAL_KEY!r}: it is reserved")
+    copy = checked(metadata)
     # Compressed because the metadata travels twice, and Google limits its size.
     seal = signing.dumps({"endpoint": endpoint, "metadata": copy}, salt=SALT, compress=True)
     return {**copy, SEAL_KEY: seal}
+
+
+def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the metadata, if a job can carry it.
+
+    Raises:
+        TypeError, ValueError: as for :func:`seal_metadata`.
+    """
+    copy = _as_json(metadata)
+    if SEAL_KEY in copy:
+        raise ValueError(f"user_metadata must not use the key {SEAL_KEY!r}: it is reserved")
+    return copy
 
 
 def open_seal(metadata: Mapping[str, Any], *, endpoint: str) -> dict[str, Any] | None:

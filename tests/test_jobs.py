@@ -16,6 +16,7 @@ from gemini_webhooks.models import Job, WebhookDelivery, WebhookEndpoint
 from tests.senders import StaticSender
 
 sqlite = pytest.mark.django_db(transaction=True)
+NAIVE = datetime(2030, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 
 
 def test_config_names_our_address_and_carries_the_metadata(configured: dict[str, Any]) -> None:
@@ -90,6 +91,25 @@ def test_track_twice_is_one_job() -> None:
 def test_track_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="track"):
         jobs.track(SimpleNamespace())
+
+
+@sqlite
+@pytest.mark.parametrize("due_at", [timedelta(hours=1), "tomorrow", NAIVE], ids=str)
+def test_track_takes_an_aware_time_only(due_at: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="due_at"):
+        jobs.track("batches/b1", due_at=due_at)
+
+    assert not Job.objects.exists()
+
+
+@sqlite
+def test_track_of_a_job_that_has_ended_leaves_it_ended() -> None:
+    """Its delivery may have been removed since."""
+    jobs.track("batches/b1")
+    Job.objects.update(state="succeeded")
+
+    assert jobs.track("batches/b1").state == "succeeded"
+    assert Job.objects.get().state == "succeeded"
 
 
 @sqlite

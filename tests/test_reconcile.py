@@ -20,7 +20,16 @@ from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
 import gemini_webhooks
-from gemini_webhooks import clock, gateway, jobs, processing, registration, signals, tasks
+from gemini_webhooks import (
+    clock,
+    gateway,
+    jobs,
+    processing,
+    receivers,
+    registration,
+    signals,
+    tasks,
+)
 from gemini_webhooks.deliveries import recording
 from gemini_webhooks.emulator.server import EmulatorServer
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError, UnsuitableJob
@@ -35,6 +44,7 @@ genai = pytest.importorskip("google.genai", reason="needs the extra [genai]")
 
 sqlite = pytest.mark.django_db(transaction=True)
 MODEL = "gemini-2.5-flash"
+NAIVE = datetime(2030, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 SIGNALS = [value for value in vars(signals).values() if isinstance(value, signals.EventSignal)]
 TYPED = [
     signal for signal in SIGNALS if signal not in (signals.event_received, signals.result_ready)
@@ -68,10 +78,11 @@ class Site:
         )
         return jobs.submit_batch(model=MODEL, src=file.name, **options)
 
-    def untracked(self) -> Any:
+    def untracked(self, metadata: dict[str, Any] | None = None) -> Any:
         client = gateway._client(1, "any-key", gateway.base_url())
         request = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
-        return client.batches.create(model=MODEL, src=[request])
+        notice = {"webhook_config": jobs.webhook_config(metadata)} if metadata else {}
+        return client.batches.create(model=MODEL, src=[request], config=notice)
 
     def video(self) -> str:
         """Started over HTTP: SDK 3.x does not start any."""
@@ -91,6 +102,11 @@ class Site:
             job.submitted_at -= timedelta(hours=hours)
             job.due_at -= timedelta(hours=hours)
             job.save()
+
+    def ended(self, *batches: Any, hours: float = 25) -> None:
+        """Let it be so long ago that Google says that they ended."""
+        for batch in batches:
+            self.emulator.batches.get(bare(batch)).updated -= timedelta(hours=hours)
 
     def the_events_come(self) -> list[int | None]:
         before = len(self.emulator.outbox.tries)
@@ -312,12 +328,10 @@ def test_event_that_comes_after_all_is_a_duplicate(
 
 @every_database
 @pytest.mark.usefixtures("noting")
-def test_event_before_the_reconciler_leaves_it_nothing_to_do(
-    database: str, serve: Callable[..., Site]
-) -> None:
-    site = serve(lost=0)
+def test_event_before_the_reconciler_leaves_it_nothing_to_do(database: str, site: Site) -> None:
     batch = site.batch()
     site.wait()
+    assert site.the_events_come() == [200]  # not before the job is in the ledger
     site.a_day_passes()
 
     assert reconcile().known == (bare(batch),)  # no worker has taken the event up yet
@@ -549,6 +563,39 @@ def test_job_is_given_up_after_a_month_but_not_its_event(
 
 
 @sqlite
+def test_what_may_pass_makes_no_job_lost_however_old_it_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The site was down for a month, and Google's first answer is 503."""
+    batch = site.batch()
+    site.wait()
+    site.a_day_passes(24 * 31)
+    site.emulator.faults.fail_next(status=503, method="GET", path_contains="batches/")
+
+    report = reconcile()
+
+    assert (len(report.failed), report.lost, the_job().state) == (1, (), "submitted")
+    site.a_day_passes(1)
+    assert reconcile().found == (bare(batch),)
+
+
+@every_database
+def test_lost_job_that_is_tracked_again_is_asked_about_again(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_at_google(monkeypatch, "batches/x1")
+    Job.objects.update(state="lost", last_error="no permission")
+    due = datetime.now(UTC) - timedelta(minutes=1)
+
+    tracked = jobs.track("batches/x1", due_at=due)
+
+    assert (tracked.state, tracked.last_error) == ("submitted", "")
+    assert (the_job().state, the_job().last_error) == ("submitted", "")
+    assert clock.aware(the_job().due_at) == due
+    assert reconcile().found == ("x1",)
+
+
+@sqlite
 def test_job_that_google_does_not_know_is_lost(site: Site) -> None:
     batch = site.batch()
     site.wait()
@@ -777,7 +824,8 @@ def test_discovery_finds_what_nobody_entered(
     tracked = site.batch()
     ended, old, ended_too = site.untracked(), site.untracked(), site.untracked()
     site.wait()
-    site.emulator.batches.get(bare(old)).updated -= timedelta(hours=49)
+    site.ended(ended, ended_too)
+    site.ended(old, hours=49)
     site.emulator.options = type(site.emulator.options)(job_seconds=3600, lost=1.0, output="files")
     running = site.untracked()
 
@@ -806,6 +854,64 @@ def test_discovery_leaves_alone_what_sent_its_event(serve: Callable[..., Site]) 
 
     assert reconcile(discover=True).discovered == ()
     assert the_delivery().resource_id == bare(batch)
+
+
+@sqlite
+def test_discovery_leaves_time_for_the_event_that_knows_more(site: Site) -> None:
+    """The event carries the metadata; for a day Google goes on trying to deliver it."""
+    ran: list[Any] = []
+    receivers.on("batch.succeeded", metadata={"job_group": "nightly"}, name="nightly")(
+        lambda event, **_: ran.append(event.user_metadata)
+    )
+    batch = site.untracked({"job_group": "nightly"})
+    site.wait()
+    site.ended(batch, hours=1)
+
+    report = reconcile(discover=True)
+
+    assert (report.discovered, report.checked, report.found) == ((bare(batch),), 0, ())
+    due_in = the_job().due_at - timezone.now()
+    assert timedelta(hours=22) < due_in <= timedelta(hours=23)
+    assert site.the_events_come() == [200]
+    processing.drain()
+    assert ran == [{"job_group": "nightly"}]
+    assert (the_delivery().source, the_job().state) == ("webhook", "succeeded")
+
+
+@every_database
+def test_discovered_batch_whose_event_does_not_come_is_found_a_day_after_its_end(
+    database: str, site: Site
+) -> None:
+    batch = site.untracked()
+    site.wait()
+    assert reconcile(discover=True).discovered == (bare(batch),)
+
+    site.a_day_passes()
+
+    assert reconcile().found == (bare(batch),)
+
+
+@every_database
+def test_discovery_leaves_alone_what_the_site_enters_at_the_same_moment(
+    database: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = datetime(2040, 1, 1, tzinfo=UTC)
+    batch = site.untracked()
+    site.wait()
+    site.ended(batch)
+    look = passes.end_of
+
+    def enter_meanwhile(*given: Any) -> str | None:
+        jobs.track(batch, user_metadata={"tenant": "acme"}, due_at=due)
+        return look(*given)
+
+    monkeypatch.setattr(passes, "end_of", enter_meanwhile)
+
+    report = reconcile(discover=True)
+
+    assert (report.discovered, report.checked) == ((), 0)
+    assert the_job().user_metadata == {"tenant": "acme"}
+    assert clock.aware(the_job().due_at) == due
 
 
 @sqlite
@@ -839,6 +945,7 @@ def test_command(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     batch, other = site.batch(), site.untracked()
     site.wait()
     site.a_day_passes()
+    site.ended(other)
     call_command("gemini_webhooks", "reconcile", "--discover", "--limit", "5")
     assert f"found: {bare(batch)}, {bare(other)}" in capsys.readouterr().out.splitlines()
 
@@ -919,6 +1026,14 @@ def test_config_may_be_a_model_of_the_sdk(site: Site) -> None:
         lambda site: site.batch(config={"display_nam": "typing error"}),
         lambda site: site.batch(config={"dest": "gs://bucket"}),
         lambda site: site.batch(user_metadata=["list"]),
+        lambda site: site.batch(user_metadata={"when": datetime.now(UTC)}, dynamic=False),
+        lambda site: site.batch(due_at=timedelta(hours=1)),
+        lambda site: site.batch(due_at="tomorrow", dynamic=False),
+        lambda site: site.batch(due_at=NAIVE),
+        lambda _: jobs.submit_interaction(
+            model=MODEL, input="hello", user_metadata={"a": {1}}, dynamic=False
+        ),
+        lambda _: jobs.submit_video(model="veo", due_at="tomorrow"),
         lambda _: jobs.submit_interaction(model=MODEL, input="hello", background=True),
         lambda _: jobs.submit_interaction(model=MODEL, input="hello", no_such_argument=1),
     ],
@@ -969,7 +1084,22 @@ def test_submitted_job_is_returned_though_the_ledger_cannot_be_written(
     assert batch.name in logged.getMessage()
     assert "secret_text" not in caplog.text
     site.wait()
+    site.ended(batch)
     assert reconcile(discover=True).found == (bare(batch),)
+
+
+@sqlite
+def test_submitted_job_is_returned_whatever_breaks_afterwards(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret text")
+
+    monkeypatch.setattr(Job, "save", break_down)
+
+    assert bare(site.batch()) in [one.id for one in site.emulator.batches]
+    assert "(RuntimeError)" in caplog.text
+    assert "secret text" not in caplog.text
 
 
 # The emulator's part -----------------------------------------------------------------------

@@ -29,11 +29,11 @@ def due(api_key_name: str | None) -> QuerySet[Job]:
 
 
 def claim(job: Job) -> bool:
-    """Take a due job for this pass; ``False`` if another pass was faster.
+    """Take a due job for this pass; ``False`` if it is not due, or another pass was faster.
 
     A pass that dies leaves it to the next one after :data:`SHORTEST_PAUSE`.
     """
-    mine = rows(Job).filter(pk=job.pk, state__in=OPEN, due_at=job.due_at)
+    mine = due(None).filter(pk=job.pk, due_at=job.due_at)
     return bool(mine.update(due_at=_after(SHORTEST_PAUSE), checked_at=clock.now()))
 
 
@@ -47,8 +47,11 @@ def wait(job: Job, remote: RemoteJob) -> bool:
 
 
 def fail(job: Job, reason: str, *, soon: bool) -> bool:
-    """Google could not be asked: try again, ``soon`` if that may help; else as :func:`wait`."""
-    if _age(job) > GIVE_UP_AFTER:
+    """Google could not be asked: try again, ``soon`` if that may help; else as :func:`wait`.
+
+    What may pass says nothing about the job, however old it is: the site may have been down.
+    """
+    if not soon and _age(job) > GIVE_UP_AFTER:
         lose(job, reason)
         return False
     pause = SHORTEST_PAUSE if soon else _pause(job)
@@ -67,17 +70,34 @@ def settle(job: Job, event_type: str, delivery_id: int) -> None:
     _open(job).update(state=state, delivery_id=delivery_id, last_error="")
 
 
-def enter(batch: RemoteJob, api_key_name: str) -> Job:
-    """Enter a batch that nobody entered when it was submitted."""
+def enter(batch: RemoteJob, api_key_name: str, *, ended_at: datetime | None) -> Job | None:
+    """Enter a batch that nobody entered; ``None`` if the site did so at this very moment.
+
+    Args:
+        batch: what Google lists.
+        api_key_name: the key in ``API_KEYS`` that lists it.
+        ended_at: aware time of its end, ``None`` while it runs. For a day Google goes on trying to
+            deliver the event, which knows more than the list: only then is it overdue.
+    """
     now = datetime.now(UTC)
     created = batch.created_at or now
-    job = jobs.track(
-        batch.name,
-        api_key_name=api_key_name,
-        due_at=max(created + jobs.DUE_AFTER, now + SHORTEST_PAUSE),
+    if ended_at is None:
+        due_at = max(created + jobs.DUE_AFTER, now + SHORTEST_PAUSE)
+    else:
+        due_at = ended_at + jobs.DUE_AFTER
+    job, is_new = rows(Job).get_or_create(
+        resource_id=events.bare_id(batch.name),
+        defaults={
+            "kind": Job.Kind.BATCH,
+            "name": batch.name,
+            "api_key_name": api_key_name,
+            "submitted_at": clock.for_database(created),
+            "due_at": clock.for_database(due_at),
+        },
     )
-    job.submitted_at = clock.for_database(created)
-    job.save(update_fields=["submitted_at"])
+    if not is_new:
+        return None
+    jobs.settle_from_the_past(job)
     return job
 
 

@@ -67,7 +67,8 @@ def reconcile(
     Args:
         limit: how many jobs to ask about, and how many batches to discover, at most.
         discover: list the batches at Google too, and take in those that are not in the ledger
-            and have sent no event. They may be those of another site with the same key.
+            and have sent no event; it is overdue a day after their end. They may be those of
+            another site with the same key.
         api_key_name: one of ``API_KEYS``; all of them by default.
         since: batches that ended longer ago are not discovered.
 
@@ -110,19 +111,22 @@ class _Pass:
                 self._ask(job)
 
     def discover(self, api_key_name: str, since: timedelta) -> None:
-        """Take in batches that nobody entered; those that have ended are processed at once."""
-        oldest = datetime.now(UTC) - since
+        """Take in batches that nobody entered; those whose event is overdue are processed."""
+        now = datetime.now(UTC)
         try:
             for batch in _unknown(api_key_name):
                 if self._is_over() or len(self._entries["discovered"]) >= self._limit:
                     return
                 has_ended = end_of(Job.Kind.BATCH, batch) is not None
-                if has_ended and batch.changed_at and batch.changed_at < oldest:
+                ended_at = (batch.changed_at or now) if has_ended else None
+                if ended_at and ended_at < now - since:
                     continue
-                job = ledger.enter(batch, api_key_name)
+                job = ledger.enter(batch, api_key_name, ended_at=ended_at)
+                if job is None:
+                    continue
                 logger.warning("batch %s was not in the ledger", job.resource_id)
                 self._entries["discovered"].append(job.resource_id)
-                if has_ended:
+                if ledger.claim(job):
                     self._ask(job)
         except (GatewayError, ConfigurationError) as error:
             logger.warning("batches of API key %s not listed: %s", api_key_name, error)
