@@ -78,7 +78,7 @@ def pings(site: Site) -> Iterator[Finding]:
 def _send(endpoint: WebhookEndpoint) -> Sent | Finding:
     name = f"ping, endpoint “{endpoint.slug}”"
     if endpoint.state != WebhookEndpoint.State.ENABLED:
-        return skipped(name, f"Not sent: it is {endpoint.get_state_display()}.")
+        return skipped(name, f"Not sent: it is {endpoint.state}.")
     sent = Sent(
         endpoint=endpoint,
         at=time.monotonic(),
