@@ -23,7 +23,6 @@ from tests.test_registration import endpoint, google  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOW = int(time.time())
 LOST = {"path_contains": "otate", "times": 9}
 
 
@@ -72,11 +71,12 @@ def test_what_both_secrets_signed_counts_for_the_new_one(database: str) -> None:
     senders = [StaticSender(path="/webhooks/gemini/acme/") for _ in range(2)]
     old, new = (registration.secrets.store(at, sender.secret) for sender in senders)
     body = senders[0].encode(envelope())
-    both = [sender.headers(body, "m1", NOW)["webhook-signature"] for sender in senders]
+    now = int(time.time())
+    both = [sender.headers(body, "m1", now)["webhook-signature"] for sender in senders]
 
     for webhook_id, signatures in (("m1", both), ("m2", None)):
         headers = {"webhook-signature": " ".join(signatures)} if signatures else {}
-        timestamp = NOW if signatures else None
+        timestamp = now if signatures else None
         answer = senders[0].post(body, webhook_id=webhook_id, timestamp=timestamp, headers=headers)
         assert answer.status_code == 200
     call_command("gemini_webhooks", "drain")
