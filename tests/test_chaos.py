@@ -135,11 +135,11 @@ def test_answers_that_must_not_be_are_named(promise: str, book: Book) -> None:
     assert [name for name, cases in vars(verdict).items() if cases] == [promise]
 
 
-def test_server_errors_are_shown_but_harm_no_event() -> None:
+def test_server_error_breaks_a_promise() -> None:
     verdict = judge(SENT, replace(BOOK, statuses=Counter({200: 40, 500: 2})), GOOD, SEED)
 
     assert verdict.erred == ["2 × HTTP 500"]
-    assert verdict.holds
+    assert not verdict.holds
 
 
 def test_files_that_a_killed_worker_leaves_are_shown_but_break_no_promise() -> None:
