@@ -196,7 +196,7 @@ def uses(environment: Path, scratch: Path) -> bool:
 def run(*options: str) -> tuple[int, str, dict[str, Any]]:
     with chaos(*options) as process:
         printed, _ = process.communicate(timeout=400)
-        written = Path(process.args[4])  # type: ignore[index]
+        written = Path(process.args[4])
         report = json.loads(written.read_text()) if written.exists() else {}
     return process.returncode, printed, report
 

@@ -50,7 +50,7 @@ def verified(by, webhook_id, hours_ago):
     )
 
 
-def test_rotation_with_grace_keeps_the_old_secret_for_a_day(endpoint, old, browser):  # noqa: F811
+def test_rotation_with_grace_keeps_the_old_secret_for_a_day(endpoint, old, browser):  # noqa: F811  # a fixture, asked for by its name
     answer = browser.post(url("rotate", endpoint), {"when": "grace"}, follow=True)
 
     assert answer.redirect_chain == [(page_url(endpoint), 302)]
@@ -65,7 +65,7 @@ def test_rotation_with_grace_keeps_the_old_secret_for_a_day(endpoint, old, brows
     assert history() == [message]
 
 
-def test_rotation_of_an_adopted_endpoint_speaks_of_no_old_secret(endpoint, browser):  # noqa: F811
+def test_rotation_of_an_adopted_endpoint_speaks_of_no_old_secret(endpoint, browser):  # noqa: F811  # a fixture, asked for by its name
     SigningSecret.objects.all().delete()
 
     answer = browser.post(url("rotate", endpoint), {"when": "grace"}, follow=True)
@@ -74,7 +74,7 @@ def test_rotation_of_an_adopted_endpoint_speaks_of_no_old_secret(endpoint, brows
     assert messages_of(answer) == [f"The new secret {new.hint} is in place."]
 
 
-def test_rotation_at_once_revokes_and_lists_what_the_old_one_verified(endpoint, old, browser):  # noqa: F811
+def test_rotation_at_once_revokes_and_lists_what_the_old_one_verified(endpoint, old, browser):  # noqa: F811  # a fixture, asked for by its name
     sender = StaticSender(path="/webhooks/gemini/acme", secret=ciphers.decrypt(old.ciphertext))
     sender.post(webhook_id="verified-by-the-old-one")
 
@@ -110,7 +110,7 @@ def test_rotation_that_google_refuses_changes_nothing(endpoint, old, browser, re
     assert history() == []
 
 
-def test_choice_is_asked_for(endpoint, browser):  # noqa: F811
+def test_choice_is_asked_for(endpoint, browser):  # noqa: F811  # a fixture, asked for by its name
     assert "This field is required" in text_of(browser.post(url("rotate", endpoint), {}))
     assert SigningSecret.objects.count() == 1
 
