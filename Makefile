@@ -3,14 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# Each has databases of its own; 0 runs the tests in the process itself, for a debugger.
+TEST_PROCESSES ?= 2
 CHAOS_ARGS ?=
+FAIRNESS_ARGS ?=
+UPGRADE_ARGS ?=
 
-.PHONY: demo test fuzz chaos services lint types layers docs tox check clean
+.PHONY: demo test fuzz chaos fairness upgrade services lint types layers docs tox check clean
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[gcs,genai]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[gcs,genai,prometheus,opentelemetry]" --group dev
 	touch $@
 
 demo: $(BIN)/.installed  ## the main job on SQLite and a broker that needs no server; SERVE=1 keeps it running
@@ -18,7 +22,7 @@ demo: $(BIN)/.installed  ## the main job on SQLite and a broker that needs no se
 
 test: $(BIN)/.installed  ## the whole suite; REQUIRE_SERVICES=1 turns skips for want of a server into failures
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE_MIN)
 
@@ -35,6 +39,12 @@ fuzz: $(BIN)/.installed  ## look for input that a parser does not stand; FUZZ_SE
 
 chaos: $(BIN)/.installed  ## break everything while events come in; CHAOS_ARGS="--events 2000 --seed 7"
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
+
+upgrade: $(BIN)/.installed  ## upgrade under load; UPGRADE_ARGS="--from REV --rows 1000000"
+	$(BIN)/python -m chaos.upgrade $(UPGRADE_ARGS)
+
+fairness: $(BIN)/.installed  ## how long others wait for one tenant's burst, without and with a limit
+	$(BIN)/python -m chaos.fairness $(FAIRNESS_ARGS)
 
 services:  ## install and start PostgreSQL, MariaDB, Redis, RabbitMQ and Chromium on Debian, where missing
 	sh scripts/services.sh

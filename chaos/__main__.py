@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from chaos import servers
+from chaos import servers, terminal
 from chaos.experiment import run
 from chaos.faults import KINDS
 from chaos.options import Options
-from chaos.processes import ChaosError
 
-NOT_RUN = 2
 ONLY = f"this kind of fault; may be repeated: {', '.join(KINDS)}"
 
 
@@ -25,19 +21,8 @@ def main() -> int:
     """Run, print, and say by the exit code how it went: 0 held, 1 broken, 2 not run."""
     options = _options()
     if reason := servers.missing(broker=options.broker):
-        return _complain(reason)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
-    try:
-        report = run(options, _say)
-    except ChaosError as error:
-        return _complain(str(error))
-    _say("")
-    for line in report.lines():
-        _say(line)
-    if options.json:
-        options.json.write_text(json.dumps(report.as_json(), indent=2))
-    return 0 if report.good else 1
+        return terminal.complain(reason)
+    return terminal.tell(lambda say: run(options, say), options.json)
 
 
 def _options() -> Options:
@@ -65,22 +50,6 @@ def _options() -> Options:
         given["seed"] = random.SystemRandom().randrange(10_000)
     given["only"] = tuple(given["only"])
     return Options(**{field.name: given[field.name] for field in fields(Options)})
-
-
-def _leave(*_: object) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit(NOT_RUN)  # unwinds, so that everything is ended
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _complain(reason: str) -> int:
-    sys.stderr.write(f"chaos: {reason}\n")
-    return NOT_RUN
 
 
 if __name__ == "__main__":

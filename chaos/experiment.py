@@ -18,7 +18,7 @@ from chaos.faults import Faults, Injected
 from chaos.options import Options
 from chaos.report import Report
 from chaos.sender import Book, Sender
-from chaos.stack import Stack, running
+from chaos.stack import Servers, Stack, running
 
 TENANTS = 5
 LOOK_SECONDS = 0.25
@@ -45,12 +45,12 @@ def run(options: Options, say: Callable[[str], None]) -> Report:
             return _experiment(stack, tell)
     finally:
         if not options.keep:
-            _remove(Path(folder))
+            remove(Path(folder))
 
 
 def _experiment(stack: Stack, tell: Callable[[str], None]) -> Report:
     options = stack.options
-    sent = events.make(options.events, options.seed, _sealed(stack))
+    sent = events.make(options.events, options.seed, sealed(stack))
     faults = Faults(stack=stack, report=tell)
     sender = Sender(sent, stack.signer, stack.web_port, seconds=options.seconds, seed=options.seed)
     with sender, _Watch(stack, sender, faults.injected):
@@ -60,7 +60,7 @@ def _experiment(stack: Stack, tell: Callable[[str], None]) -> Report:
         (stack.scratch / "calm").touch()
         healed = time.monotonic()
         tell(f"no more faults; {sender.open} events have still to be sent")
-        settled = _settle(stack, sender, tell)
+        settled = settle(stack, sender, tell)
     fresh, fresh_seconds = _fresh(stack, sender.book, tell) if settled else ([], None)
     sent += fresh
     with stack.postgres.connect() as connection:
@@ -83,7 +83,7 @@ def _experiment(stack: Stack, tell: Callable[[str], None]) -> Report:
     )
 
 
-def _sealed(stack: Stack) -> Sequence[Mapping[str, Any]]:
+def sealed(stack: Servers) -> Sequence[Mapping[str, Any]]:
     """Metadata as the site itself would send it along with a job."""
     from django.conf import settings  # noqa: PLC0415  # configured here
 
@@ -94,14 +94,14 @@ def _sealed(stack: Stack) -> Sequence[Mapping[str, Any]]:
     return [seal_metadata({"tenant": f"t{number}"}, endpoint="") for number in range(TENANTS)]
 
 
-def _settle(stack: Stack, sender: Sender, tell: Callable[[str], None]) -> float | None:
+def settle(stack: Servers, sender: Sender, tell: Callable[[str], None]) -> float | None:
     """Wait until nothing is left to do; the monotonic time of that, ``None`` if nothing moves."""
     seen: object = None
     moved = shown = time.monotonic()
     while True:
         now = time.monotonic()
         with suppress(psycopg.Error), stack.postgres.connect() as connection:
-            left = (sender.open, *verdict.open_rows(connection), _newest_effect(connection))
+            left = (sender.open, *verdict.open_rows(connection), newest_effect(connection))
             if not any(left[:4]):
                 return now
             if left != seen:
@@ -125,11 +125,12 @@ def _fresh(
     sent = [event for event in simple if event.binding is None][:FRESH]
     started = time.monotonic()
     with Sender(sent, stack.signer, stack.web_port, seconds=0, seed=seed, book=book) as sender:
-        settled = _settle(stack, sender, tell)
+        settled = settle(stack, sender, tell)
     return sent, round(settled - started, 1) if settled else None
 
 
-def _newest_effect(connection: psycopg.Connection) -> int:
+def newest_effect(connection: psycopg.Connection) -> int:
+    """Of all that receivers wrote, the last."""
     row = connection.execute("SELECT max(id) FROM chaos_effect").fetchone()
     return int(row[0] or 0) if row else 0
 
@@ -156,7 +157,7 @@ class _Watch:
         while not self._ended.wait(LOOK_SECONDS):
             with suppress(psycopg.Error), self._stack.postgres.connect() as connection:
                 while not self._ended.wait(LOOK_SECONDS):
-                    effect = _newest_effect(connection)
+                    effect = newest_effect(connection)
                     self._note(moved=effect > newest)
                     newest = effect
 
@@ -171,5 +172,6 @@ class _Watch:
                 fault.effect = time.monotonic()
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
+    """Remove what a run left on the disk."""
     shutil.rmtree(folder, ignore_errors=True)

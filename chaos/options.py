@@ -8,6 +8,9 @@ from typing import Literal
 
 Broker = Literal["amqp", "redis"]
 
+#: In the experiment of fairness: how long a receiver takes, and how many there may be at once.
+CROWDED_SECONDS, PER_TENANT = 0.25, 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

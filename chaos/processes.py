@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -58,7 +59,8 @@ class Processes:
     """The processes of a run, for use in a ``with`` statement.
 
     Args:
-        logs: folder for one log per process.
+        logs: folder for one log per process. They work there, so that no code is found but what
+            their environment names.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -137,14 +139,15 @@ class Processes:
 
     def run(
         self, command: Sequence[str], environment: Mapping[str, str], *, user: str | None = None
-    ) -> None:
-        """Run a command to its end.
+    ) -> str:
+        """Run a command to its end; returns what it printed.
 
         Raises:
             ChaosError: it failed.
         """
         done = subprocess.run(  # noqa: S603  # commands of this package
             command,
+            cwd=self.logs,
             env={**environment, MARK: self.mark},
             user=user,
             group=user,
@@ -155,6 +158,11 @@ class Processes:
         )
         if done.returncode:
             raise ChaosError(f"{command[0]} failed: {done.stdout[-1000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+    def run_python(self, environment: Mapping[str, str], *arguments: str) -> str:
+        """Run this interpreter to its end; likewise."""
+        return self.run([sys.executable, *arguments], environment)
 
     def restarts(self) -> dict[str, int]:
         """How often each service was started again."""
@@ -164,6 +172,7 @@ class Processes:
         with (self.logs / f"{service.name}.log").open("ab") as log:
             service.process = subprocess.Popen(  # noqa: S603  # commands of this package
                 service.command,
+                cwd=self.logs,
                 env={**service.environment, MARK: self.mark},
                 user=service.user,
                 group=service.user,

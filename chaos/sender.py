@@ -39,6 +39,7 @@ class Book:
         refused: what came instead of 2xx or 5xx, by status.
         statuses: every answer, by status; 0: none came.
         seconds: how long each 2xx took.
+        ends: monotonic time of each of these.
         slow: monotonic times of 2xx that took longer than :data:`SLOW_SECONDS`.
         answered_at: monotonic time of the newest 2xx.
     """
@@ -50,6 +51,7 @@ class Book:
     refused: Counter[int] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list, repr=False)
+    ends: list[float] = field(default_factory=list, repr=False)
     slow: list[float] = field(default_factory=list, repr=False)
     answered_at: float = 0
 
@@ -167,6 +169,7 @@ class Sender:
         if 200 <= status < 300:
             book.answered_at = now
             book.seconds.append(now - started)
+            book.ends.append(now)
             if now - started > SLOW_SECONDS:
                 book.slow.append(now)
             is_first = event.id not in book.answered

@@ -11,9 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from chaos.events import MOST, Signer
 from chaos.google import BUCKET
@@ -25,6 +25,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 AUDIENCE = "https://chaos.example/webhooks/gemini/"
 #: Room for part files, and for each result file of which a run has many.
 DISK_MEGABYTES, RESULT_MEGABYTES = 32, 0.15
+#: What PostgreSQL calls the connection that changes tables.
+MIGRATION = "chaos-migrate"
 #: No foreign keys, no unique columns: whatever is written twice is there twice.
 TABLES = """
 CREATE TABLE chaos_effect (id bigserial PRIMARY KEY, webhook_id text NOT NULL,
@@ -35,8 +37,12 @@ CREATE TABLE chaos_keyed (key text PRIMARY KEY);
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stack:
-    """What runs, for those who break it and those who look at it."""
+class Servers:
+    """What the site runs on, and what it has to know.
+
+    Attributes:
+        environment: of each process of the site.
+    """
 
     options: Options
     scratch: Path
@@ -44,13 +50,10 @@ class Stack:
     postgres: Postgres
     broker: RabbitMQ | Redis
     cache: Redis
-    google: Service
-    web: Service
     web_port: int
-    workers: tuple[Service, ...]
-    beat: Service
     signer: Signer
     config: dict[str, Any]
+    environment: dict[str, str]
 
     @property
     def disk(self) -> Path:
@@ -67,10 +70,74 @@ class Stack:
         """How long a claim holds in this run."""
         return 60 * self.options.scale
 
+    def with_code(self, code: Path) -> Self:
+        """The same, for processes that take the app from the folder ``code``."""
+        path = f"{code}{os.pathsep}{self.environment['PYTHONPATH']}"
+        return replace(self, environment={**self.environment, "PYTHONPATH": path})
+
+    def migrate(self) -> None:
+        """Create or change the app's tables."""
+        environment = {**self.environment, "PGAPPNAME": MIGRATION}
+        self.processes.run_python(environment, "-m", "django", "migrate", "--verbosity", "0")
+
+    def start_google(self) -> Service:
+        """Serve the key set and the bucket."""
+        command = _python("chaos.google", str(self.scratch / "config.json"))
+        service = self.processes.add("google", command, self.environment)
+        port = self.config["bucket_port"]
+        wait_until(lambda: answers(port), "the emulator answers", seconds=60)
+        return service
+
+    def start_web(self, name: str = "web") -> Service:
+        """Serve the site."""
+        bind = f"{LOOPBACK}:{self.web_port}"
+        server = f"chaos.site.wsgi --workers 3 --threads 4 --bind {bind} --no-control-socket"
+        web = self.processes.add(name, _python("gunicorn", *server.split()), self.environment)
+        wait_until(lambda: serves(self.web_port), "gunicorn answers", seconds=120)
+        return web
+
+    def start_worker(self, name: str) -> Service:
+        """Take messages."""
+        command = "celery -A chaos.site worker --loglevel WARNING --concurrency 4"
+        quiet = f"--without-gossip --without-mingle --hostname {name}@chaos"
+        # Part files of downloads lie in the folder for temporary files.
+        on_disk = {**self.environment, "TMPDIR": str(self.disk / "tmp")}
+        return self.processes.add(name, _python(*command.split(), *quiet.split()), on_disk)
+
+    def start_beat(self, name: str = "beat") -> Service:
+        """Send the messages of the schedule."""
+        command = f"celery -A chaos.site beat --schedule {self.scratch}/beat --pidfile="
+        return self.processes.add(name, _python(*command.split()), self.environment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack(Servers):
+    """All that runs, for those who break it and those who look at it."""
+
+    google: Service
+    web: Service
+    workers: tuple[Service, ...]
+    beat: Service
+
 
 @contextmanager
 def running(options: Options, scratch: Path) -> Iterator[Stack]:
     """Start everything; end it, with whatever it left, in any case.
+
+    Raises:
+        ChaosError: something does not start.
+    """
+    with servers_running(options, scratch) as servers:
+        servers.migrate()
+        google = servers.start_google()
+        workers = tuple(servers.start_worker(f"worker-{name}") for name in "ab")
+        beat, web = servers.start_beat(), servers.start_web()
+        yield Stack(**vars(servers), google=google, web=web, workers=workers, beat=beat)
+
+
+@contextmanager
+def servers_running(options: Options, scratch: Path) -> Iterator[Servers]:
+    """Start what the site runs on; end it, with whatever it left, in any case.
 
     Raises:
         ChaosError: something does not start.
@@ -123,46 +190,19 @@ def running(options: Options, scratch: Path) -> Iterator[Stack]:
         }
         with postgres.connect() as connection:
             connection.execute(TABLES)
-        processes.run(_python("django", "migrate", "--verbosity", "0"), environment)
         broker.wait()
         cache.wait()
-        google = processes.add("google", _python("chaos.google", str(path)), environment)
-        bind = f"{LOOPBACK}:{web_port}"
-        server = f"chaos.site.wsgi --workers 3 --threads 4 --bind {bind} --no-control-socket"
-        web = processes.add("web", _python("gunicorn", *server.split()), environment)
-        # Part files of downloads lie in the folder for temporary files.
-        on_disk = {**environment, "TMPDIR": str(scratch / "disk" / "tmp")}
-        command = "celery -A chaos.site worker --loglevel WARNING --concurrency 4"
-        quiet = "--without-gossip --without-mingle"
-        workers = tuple(
-            processes.add(
-                f"worker-{name}",
-                _python(*command.split(), *quiet.split(), "--hostname", f"{name}@chaos"),
-                on_disk,
-            )
-            for name in "ab"
-        )
-        beat = processes.add(
-            "beat",
-            _python(*f"celery -A chaos.site beat --schedule {scratch}/beat --pidfile=".split()),
-            environment,
-        )
-        wait_until(lambda: serves(web_port), "gunicorn answers", seconds=120)
-        wait_until(lambda: answers(bucket_port), "the emulator answers", seconds=60)
-        yield Stack(
+        yield Servers(
             options=options,
             scratch=scratch,
             processes=processes,
             postgres=postgres,
             broker=broker,
             cache=cache,
-            google=google,
-            web=web,
             web_port=web_port,
-            workers=workers,
-            beat=beat,
             signer=signer,
             config=config,
+            environment=environment,
         )
 
 

@@ -114,10 +114,18 @@ def open_rows(connection: psycopg.Connection) -> tuple[int, int, int]:
     return (row[0], row[1], row[2]) if row else (0, 0, 0)
 
 
-def look(connection: psycopg.Connection, disk: Path) -> Found:
-    """Read all that was written."""
+def look(connection: psycopg.Connection, disk: Path, *, after: int = 0) -> Found:
+    """Read all that was written, but for rows of the app that were there before.
+
+    Args:
+        connection: to the site's database.
+        disk: where part files and results are.
+        after: the greatest id of what was there before.
+    """
     rows = connection.execute
-    deliveries = rows("SELECT webhook_id, state, body FROM gemini_webhooks_webhookdelivery")
+    deliveries = rows(
+        "SELECT webhook_id, state, body FROM gemini_webhooks_webhookdelivery WHERE id > %s", [after]
+    )
     results = rows(
         "SELECT d.webhook_id, r.state, r.file FROM gemini_webhooks_resultfile r"
         " JOIN gemini_webhooks_webhookdelivery d ON d.id = r.delivery_id"
@@ -134,11 +142,19 @@ def look(connection: psycopg.Connection, disk: Path) -> Found:
         runs={
             (row[0], row[1]): row[2]
             for row in rows(
-                "SELECT state, receiver, count(*) FROM gemini_webhooks_receiverrun GROUP BY 1, 2"
+                "SELECT state, receiver, count(*) FROM gemini_webhooks_receiverrun WHERE id > %s"
+                " GROUP BY 1, 2",
+                [after],
             )
         },
         attempts=dict(
-            _pairs(rows("SELECT outcome, count(*) FROM gemini_webhooks_attempt GROUP BY 1"))
+            _pairs(
+                rows(
+                    "SELECT outcome, count(*) FROM gemini_webhooks_attempt WHERE id > %s"
+                    " GROUP BY 1",
+                    [after],
+                )
+            )
         ),
         results=[_result(media, *row) for row in results],
         files=[str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()],

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class GeminiWebhooksConfig(AppConfig):
-    """Adds the system checks and finds the site's Celery app."""
+    """Adds the system checks, finds the site's Celery app, and starts to observe."""
 
     name = "gemini_webhooks"
     verbose_name = _("Gemini webhooks")
@@ -20,3 +20,4 @@ class GeminiWebhooksConfig(AppConfig):
         import_module("gemini_webhooks.checks")
         import_module("gemini_webhooks.tasks")
         import_module("gemini_webhooks.dispatch.messages").remember_app()
+        import_module("gemini_webhooks.observe").start()

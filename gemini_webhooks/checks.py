@@ -12,8 +12,9 @@ from django.core.files.storage import storages
 from django.core.files.storage.handler import InvalidStorageError
 from django.utils.module_loading import import_string
 
-from gemini_webhooks import ciphers
-from gemini_webhooks.conf import KEYS, SETTING, settings
+from gemini_webhooks import ciphers, redaction
+from gemini_webhooks.conf import KEYS, SETTING, Settings, settings
+from gemini_webhooks.events import OUTPUT_FIELDS
 from gemini_webhooks.exceptions import ConfigurationError
 from gemini_webhooks.verification import parse_secret
 
@@ -198,20 +199,70 @@ def check_queue_router() -> Iterable[CheckMessage]:
 
 
 @_checked
+def check_lane_router() -> Iterable[CheckMessage]:
+    """E015: the lane router can be imported and called."""
+    if not _is_function(settings.LANE_ROUTER):
+        yield _error(
+            15,
+            "LANE_ROUTER",
+            "is not the dotted path of a function",
+            "It is called with (event, receiver_name) and returns a receivers.Lane or None.",
+        )
+
+
+@_checked
 def check_retention() -> Iterable[CheckMessage]:
     """E013: retention periods are days or None, for things that are kept."""
     configured = getattr(django_settings, SETTING, {}).get("RETENTION_DAYS", {})
-    known = {"payloads", "deliveries", "rejections"}
+    # Google repeats an event for 24 hours: until then it has to be known.
+    least = {**dict.fromkeys(Settings.RETENTION_DAYS, 1), "deliveries": 2}
     if not isinstance(configured, Mapping) or not all(
-        name in known and (days is None or _is_number(days, least=1, whole=True))
+        name in least and (days is None or _is_number(days, least=least[name], whole=True))
         for name, days in configured.items()
     ):
         yield _error(
             13,
             "RETENTION_DAYS",
-            f"must be a dict of days for {', '.join(sorted(known))}",
-            "A whole number of at least 1; None keeps for ever.",
+            f"must be a dict of days for {', '.join(sorted(least))}",
+            "A whole number of at least 1, 2 for deliveries; None keeps for ever.",
         )
+
+
+@_checked
+def check_redaction() -> Iterable[CheckMessage]:
+    """E016: every rule of REDACT can be read. E017: none takes out what processing needs."""
+    rules: object = settings.REDACT
+    if (
+        not isinstance(rules, Mapping)
+        or not set(rules) <= set(redaction.KINDS)
+        or not all(_is_text_list(of_kind) for of_kind in rules.values())
+    ):
+        yield _error(
+            16,
+            "REDACT",
+            f"must be a dict of lists of texts for {', '.join(redaction.KINDS)}",
+            'As {"store": ["data.user_metadata.email"]}.',
+        )
+        return
+    wrong = [rule for of_kind in rules.values() for rule in of_kind if not _is_rule(rule)]
+    for rule in wrong:
+        yield _error(
+            16,
+            "REDACT",
+            f"has {rule!r}, which is neither a path nor a function",
+            "As data.items[*].name, or module:function.",
+        )
+    if not wrong:
+        needed = {"type": "", "timestamp": "", "data": {"id": ""}}
+        if settings.FETCH_RESULTS:
+            needed["data"] = dict.fromkeys(("id", *OUTPUT_FIELDS), "")
+        for rule in redaction.touching(rules.get("store", ()), needed):
+            yield _error(
+                17,
+                "REDACT",
+                f'takes out with {rule!r} in "store" what processing needs',
+                'To hide it from people, put it into "display".',
+            )
 
 
 @_checked
@@ -225,6 +276,14 @@ def check_secret_backend() -> Iterable[CheckMessage]:
             "It is called with the slug of an endpoint (empty: the root address) and returns the "
             "whsec_… secrets that are valid there.",
         )
+
+
+def _is_rule(rule: str) -> bool:
+    try:
+        found = redaction.read(rule)
+    except ConfigurationError:
+        return False
+    return isinstance(found, tuple) or _is_function(found)
 
 
 def _is_function(path: Any) -> bool:

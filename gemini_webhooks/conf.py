@@ -41,7 +41,14 @@ class Settings:
     RETRY_BASE_SECONDS: float = 10
     RETRY_MAX_SECONDS: float = 3600
     QUEUE_ROUTER: str | None = None
-    RETENTION_DAYS: Mapping[str, int | None] = {"payloads": 30, "deliveries": 365, "rejections": 7}
+    LANE_ROUTER: str | None = None
+    RETENTION_DAYS: Mapping[str, int | None] = {
+        "payloads": 30,
+        "results": 90,
+        "deliveries": 365,
+        "rejections": 7,
+    }
+    REDACT: Mapping[str, Sequence[str]] = {"store": [], "display": [], "rows": []}
 
     def __getattribute__(self, name: str) -> Any:
         if name not in KEYS:

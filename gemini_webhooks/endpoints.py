@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,14 +11,14 @@ from django.core.validators import slug_re
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
-from gemini_webhooks import ciphers, clock
+from gemini_webhooks import ciphers, clock, logs
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.exceptions import ConfigurationError, UnknownEndpoint
 from gemini_webhooks.models import SigningSecret, WebhookEndpoint
 from gemini_webhooks.verification import SigningKey, TokenRules, parse_secret, secret_hint
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 MAX_SLUG_LENGTH = 100
 #: What ``SECRET_BACKEND`` gives beyond is not looked at: each one is tried on each request.

@@ -100,7 +100,11 @@ class GiveUp(GeminiWebhooksError):
 
 
 class PayloadPruned(GeminiWebhooksError):
-    """The body of a delivery was removed by retention, so it cannot be parsed or replayed."""
+    """The body of a delivery was removed, so it cannot be parsed or replayed."""
+
+
+class ResultRemoved(GeminiWebhooksError):
+    """The file of a result was removed; a replay of its delivery fetches it again, if it can."""
 
 
 class ResultError(GeminiWebhooksError):

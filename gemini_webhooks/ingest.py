@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,7 +9,16 @@ from typing import Any, Literal
 
 from django.db import Error as DatabaseTrouble
 
-from gemini_webhooks import deliveries, dispatch, endpoints, events, rejections, seals
+from gemini_webhooks import (
+    deliveries,
+    dispatch,
+    endpoints,
+    events,
+    logs,
+    observe,
+    rejections,
+    seals,
+)
 from gemini_webhooks.conf import settings
 from gemini_webhooks.endpoints import Acceptance
 from gemini_webhooks.events import Event
@@ -25,7 +33,7 @@ from gemini_webhooks.verification import (
     read_headers,
 )
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,7 @@ def receive(request: IncomingRequest, slug: str | None = None) -> Receipt:
     except DatabaseTrouble as error:
         # Not the error itself: its text may quote the row, and so the payload.
         reason = f"the delivery could not be stored: {type(error).__name__}"
+        observe.refused("database_unavailable")
         raise Undecided("database_unavailable", reason) from None
 
 
@@ -84,6 +93,7 @@ def refuse(
         refusal: why it is refused or put off.
         acceptance: what its signature was compared with, if it came to that.
     """
+    observe.refused(refusal.code)
     suppressed = rejections.quota.take()
     if suppressed is None:
         return
@@ -95,6 +105,7 @@ def refuse(
 
 def _receive(request: IncomingRequest, acceptance: Acceptance) -> Receipt:
     headers = read_headers(request, tolerance_seconds=settings.TOLERANCE_SECONDS)
+    observe.identified(headers.webhook_id)
     verified = _verify(request, headers, acceptance)
     event: Event | None
     try:
@@ -108,6 +119,12 @@ def _receive(request: IncomingRequest, acceptance: Acceptance) -> Receipt:
         endpoint_id=acceptance.endpoint_id,
         received_at=request.received_at,
         hand_off_now=dispatch.broker_is_up(),
+    )
+    observe.received(
+        event.type if event else None,
+        verified.signing,
+        created=recorded.created,
+        delivery_id=recorded.delivery_id,
     )
     if recorded.created and event is not None:
         dispatch.hand_off(recorded.delivery_id)

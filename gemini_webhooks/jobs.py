@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
-from gemini_webhooks import clock, gateway, seals
+from gemini_webhooks import clock, gateway, logs, redaction, seals
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import alias, rows
 from gemini_webhooks.events import bare_id, job_state
@@ -19,7 +18,7 @@ from gemini_webhooks.exceptions import ConfigurationError
 from gemini_webhooks.models import Job, WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.storable import storable
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 #: Google ends a batch that was not processed in time after 24 h (guide) or 48 h (SDK).
 DUE_AFTER = timedelta(hours=24)
@@ -95,6 +94,7 @@ def track(
     Raises:
         TypeError, ValueError: ``resource`` has neither a name nor an id, or ``due_at`` is not an
             aware time.
+        CannotRedact: a function of ``REDACT`` failed.
     """
     _check_due(due_at)
     name = resource if isinstance(resource, str) else _name(resource)
@@ -107,7 +107,7 @@ def track(
             "kind": _kind(name),
             "name": name,
             "endpoint": _endpoint(endpoint),
-            "user_metadata": storable(dict(user_metadata or {})),
+            "user_metadata": redaction.metadata_to_store(storable(dict(user_metadata or {}))),
             "api_key_name": api_key_name,
             "due_at": clock.for_database(due_at) if due_at else clock.now() + DUE_AFTER,
         },

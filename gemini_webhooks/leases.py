@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 
 from django.db import Error as DatabaseTrouble
 from django.db import connections
 
-from gemini_webhooks import deliveries
+from gemini_webhooks import deliveries, logs
 from gemini_webhooks.deliveries import Claim
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 RENEW_SECONDS = deliveries.LEASE_SECONDS / 3
 
@@ -27,7 +27,11 @@ def renewing(held: Claim) -> Iterator[None]:
     """
     ended = threading.Event()
     thread = threading.Thread(
-        target=_renew_until, args=(held, ended), name=f"lease-{held.run.pk}", daemon=True
+        # In a copy of the context, so that its log lines name the delivery.
+        target=copy_context().run,
+        args=(_renew_until, held, ended),
+        name=f"lease-{held.run.pk}",
+        daemon=True,
     )
     thread.start()
     try:

@@ -1,27 +1,74 @@
-"""The registry of receivers: which ones an event is for, their names and their queues."""
+"""The registry of receivers: which ones an event is for, their names, queues and limits."""
 
 from __future__ import annotations
 
-import logging
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from inspect import isawaitable
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
-from django.utils.module_loading import import_string
 
-from gemini_webhooks.conf import settings
+from gemini_webhooks import signals
 from gemini_webhooks.events import ALIASES, CATALOGUE, Event
 from gemini_webhooks.signals import EventSignal, event_received, result_ready
-
-logger = logging.getLogger(__name__)
+from gemini_webhooks.storable import storable_text
 
 ReceiverFunction = TypeVar("ReceiverFunction", bound=Callable[..., Any])
 
 MAX_NAME_LENGTH = 255
+#: The largest that every database takes.
+MAX_LIMIT = 2**31 - 1
+
+
+EVENT_SIGNALS = [signal for signal in vars(signals).values() if isinstance(signal, EventSignal)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """Runs that share a limit.
+
+    Attributes:
+        name: runs of the same name share it, whatever their receivers.
+        limit: how many of them are executed at once, at least one.
+    """
+
+    name: str
+    limit: int
+
+    def __post_init__(self) -> None:
+        name: object = self.name
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"the name of a lane is a text, not {type(name).__name__}")
+        _check_limit(self.limit)
+
+    @property
+    def key(self) -> str:
+        """The name, as every database takes it; what is lost of it is told by a digest."""
+        plain = storable_text(self.name, MAX_NAME_LENGTH)
+        if plain == self.name:
+            return plain
+        digest = sha256(self.name.encode(errors="surrogatepass")).hexdigest()[:32]
+        return f"{plain[: MAX_NAME_LENGTH - len(digest) - 1]}…{digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """How many runs of a receiver are executed at once; see :func:`limited`."""
+
+    runs: int
+    per: str | None = None
+
+    def lane(self, receiver: str, event: Event) -> Lane:
+        """The lane of a receiver's run for ``event``."""
+        if self.per is None:
+            return Lane(name=receiver, limit=self.runs)
+        value = json.dumps(event.user_metadata.get(self.per), sort_keys=True)
+        return Lane(name=f"{receiver} {self.per}={value}", limit=self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +100,14 @@ class Receiver:
             _innermost(self.function), "gemini_webhooks_latest_only", False
         )
 
+    def lane(self, event: Event) -> Lane | None:
+        """The lane that it asks for itself; ``None`` if it has no limit; see :func:`limited`."""
+        subscription = self.function if isinstance(self.function, Subscription) else None
+        limit: Limit | None = (subscription.limit if subscription else None) or getattr(
+            _innermost(self.function), "gemini_webhooks_limit", None
+        )
+        return limit.lane(self.name, event) if limit else None
+
     def __call__(self, **arguments: Any) -> None:
         """Run it, sync or async."""
         outcome = _target(self.function)(signal=self.signal, **arguments)
@@ -69,6 +124,7 @@ class Subscription:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     queue: str | None = None
     latest_only: bool = False
+    limit: Limit | None = None
 
     def __call__(self, **arguments: Any) -> Any:
         """Call the function; what ``Signal.send()`` would do."""
@@ -89,6 +145,8 @@ def on(
     queue: str | None = None,
     name: str | None = None,
     latest_only: bool = False,
+    limit: int | None = None,
+    per: str | None = None,
 ) -> Callable[[ReceiverFunction], ReceiverFunction]:
     """Connect the decorated function to one type of event.
 
@@ -99,17 +157,26 @@ def on(
         queue: Celery queue for its runs; ``QUEUE_ROUTER`` goes before it.
         name: the receiver's stable name; by default its module and qualified name.
         latest_only: as the decorator :func:`latest_only`.
+        limit: as for the decorator :func:`limited`.
+        per: likewise.
+
+    Raises:
+        ValueError: the limit is no whole number of at least one, ``per`` comes without it, or
+            the function is connected with another limit under the same name.
     """
     proper = ALIASES.get(event_type, event_type)
     known = CATALOGUE.get(proper)
+    bound = _limit(limit, per)
 
     def connect(function: ReceiverFunction) -> ReceiverFunction:
+        _refuse_second_limit(function, name, bound)
         subscription = Subscription(
             function=function,
             type=proper,
             metadata=dict(metadata or {}),
             queue=queue,
             latest_only=latest_only,
+            limit=bound,
         )
         signal = known.signal if known else event_received
         signal.connect(subscription, weak=False, dispatch_uid=name)
@@ -139,6 +206,30 @@ def latest_only(function: ReceiverFunction) -> ReceiverFunction:
     return function
 
 
+def limited(
+    limit: int, *, per: str | None = None
+) -> Callable[[ReceiverFunction], ReceiverFunction]:
+    """Execute no more than ``limit`` runs of the decorated receiver at once, in all workers.
+
+    The others wait for their turn without occupying a worker.
+
+    Args:
+        limit: at least one.
+        per: a key of ``user_metadata``: each of its values has the limit for itself, so that a
+            burst of one tenant does not keep the others waiting.
+
+    Raises:
+        ValueError: the limit is no whole number of at least one.
+    """
+    bound = _limit(limit, per)
+
+    def mark(function: ReceiverFunction) -> ReceiverFunction:
+        function.gemini_webhooks_limit = bound  # type: ignore[attr-defined]  # a mark, read above
+        return function
+
+    return mark
+
+
 def matching(event: Event, sender: type) -> list[Receiver]:
     """The receivers of ``event``, in the order of their connection."""
     known = event.known
@@ -149,27 +240,6 @@ def matching(event: Event, sender: type) -> list[Receiver]:
 def awaiting_result(event: Event, sender: type) -> list[Receiver]:
     """The receivers of ``result_ready``; their names say so, as one function may be both."""
     return _connected([result_ready], event, sender, prefix="result_ready:")
-
-
-def queue_for(event: Event, receiver: Receiver) -> str | None:
-    """The Celery queue for a run: what ``QUEUE_ROUTER`` says, else what the receiver asks for.
-
-    A router that fails is logged and passed over: a wrong queue name must not stop a delivery.
-    """
-    if settings.QUEUE_ROUTER:
-        try:
-            routed = import_string(settings.QUEUE_ROUTER)(event, receiver.name)
-        except Exception as error:  # noqa: BLE001  # a site's own code may raise anything
-            logger.error(  # noqa: TRY400  # its text and frames may hold the payload
-                "QUEUE_ROUTER failed for %s of %s: %s",
-                receiver.name,
-                event.id,
-                type(error).__name__,
-            )
-        else:
-            if routed:
-                return str(routed)
-    return receiver.queue
 
 
 def _connected(
@@ -195,6 +265,34 @@ def _connected(
                 )
             )
     return found
+
+
+def _limit(runs: int | None, per: str | None) -> Limit | None:
+    if runs is None:
+        if per is not None:
+            raise ValueError("per says for what each limit is: give a limit, too")
+        return None
+    _check_limit(runs)
+    return Limit(runs=runs, per=per)
+
+
+def _check_limit(limit: object) -> None:
+    whole = isinstance(limit, int) and not isinstance(limit, bool)
+    if not whole or not 1 <= limit <= MAX_LIMIT:  # type: ignore[operator]  # it is one then
+        raise ValueError(f"a limit is a whole number from 1 to {MAX_LIMIT}, not {limit!r}")
+
+
+def _refuse_second_limit(function: object, name: str | None, limit: Limit | None) -> None:
+    """Runs of one receiver share a lane by its name, which has one limit."""
+    for signal in EVENT_SIGNALS if limit else ():
+        for uid, other in signal.connections(type(None)):
+            if not isinstance(other, Subscription) or (other.function, uid) != (function, name):
+                continue
+            if other.limit not in (None, limit):
+                raise ValueError(
+                    f"{other.function!r} is connected with another limit already: "
+                    "give the second one a name of its own"
+                )
 
 
 async def _finish(outcome: Awaitable[Any]) -> None:

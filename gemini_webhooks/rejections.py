@@ -5,22 +5,23 @@ Those that are put off with 503 count among them: repeated often enough, they ma
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 
 from django.db import Error as DatabaseTrouble
+from django.db.models import QuerySet
 
-from gemini_webhooks import clock, signals
+from gemini_webhooks import clock, logs, signals
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.exceptions import Rejected, Undecided
 from gemini_webhooks.models import RejectedRequest, WebhookDelivery
 from gemini_webhooks.storable import storable_text
 from gemini_webhooks.verification.types import IncomingRequest
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 #: Nothing in these is secret. The signature is left out: a dynamic one is a bearer token.
 SAFE_HEADERS = ("content-length", "content-type", "user-agent", "webhook-id", "webhook-timestamp")
@@ -96,6 +97,11 @@ def record(
     signals.request_rejected.send_robust(
         sender=WebhookDelivery, event=None, delivery=None, rejection=row, code=row.reason
     )
+
+
+def received(before: datetime) -> QuerySet[RejectedRequest]:
+    """What was refused before a moment."""
+    return rows(RejectedRequest).filter(received_at__lt=before)
 
 
 def _trim() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from gemini_webhooks import deliveries, dispatch, events, processing
 from gemini_webhooks.exceptions import GeminiWebhooksError
@@ -51,5 +52,5 @@ def replay(
         raise NothingToReplay(
             f"nothing to replay for {delivery.webhook_id}: no such receiver, or it is running now"
         )
-    dispatch.hand_off_all(processing.handoffs_of(delivery))
+    dispatch.hand_off_all(partial(processing.handoffs_of, delivery))
     return reopened

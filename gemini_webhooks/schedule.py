@@ -23,6 +23,7 @@ def beat_schedule() -> dict[str, BeatEntry]:
             "task": "gemini_webhooks.tasks.reconcile",
             "schedule": 600.0,
         },
+        "gemini-webhooks-prune": {"task": "gemini_webhooks.tasks.prune", "schedule": 3600.0},
         "gemini-webhooks-sync-endpoints": {
             "task": "gemini_webhooks.tasks.sync_endpoints",
             "schedule": 3600.0,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from celery import shared_task
 
-from gemini_webhooks import processing, registration
+from gemini_webhooks import logs, processing, registration, retention
 from gemini_webhooks import reconcile as reconciliation
 from gemini_webhooks.dispatch import messages
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 # Late acknowledgement: a message whose worker died comes again. Claims in the database, not
 # messages, decide who runs what, so a message that comes twice does nothing the second time.
@@ -23,26 +22,29 @@ _task = partial(shared_task, acks_late=True, reject_on_worker_lost=True, ignore_
 @_task()
 def dispatch(delivery_id: int) -> None:
     """Take a stored delivery into processing and start its runs."""
-    messages.publish(processing.plan(delivery_id))
+    with messages.taken():
+        messages.publish(processing.plan(delivery_id))
 
 
 @_task()
 def run_receiver(run_id: int) -> None:
     """Run one receiver of one delivery."""
-    messages.publish(processing.run(run_id))
+    with messages.taken():
+        messages.publish(processing.run(run_id))
 
 
 @_task()
 def fetch_result(result_id: int) -> None:
     """Fetch one result file."""
-    messages.publish(processing.fetch_result(result_id))
+    with messages.taken():
+        messages.publish(processing.fetch_result(result_id))
 
 
 @_task()
 def sweep(limit: int = 500, *, everything: bool = False) -> dict[str, int]:
     """Hand on what was lost on the way. Returns how much of each kind."""
     swept = processing.sweep(limit, everything=everything)
-    messages.publish(swept.handoffs)
+    messages.publish(swept.handoffs, detached=True)
     counts = dict.fromkeys(messages.TASKS, 0)
     for handoff in swept.handoffs:
         counts[handoff.kind] += 1
@@ -56,6 +58,12 @@ def reconcile(
     """Ask Google about jobs whose event is overdue. Returns what was found."""
     report = reconciliation.reconcile(limit, discover=discover, api_key_name=api_key_name)
     return asdict(report)
+
+
+@_task()
+def prune(limit: int | None = None, *, seconds: float = 300) -> dict[str, Any]:
+    """Remove what is older than ``RETENTION_DAYS`` says. Returns how much of each kind."""
+    return asdict(retention.prune(limit=limit, seconds=seconds))
 
 
 @_task()

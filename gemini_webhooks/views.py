@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -13,18 +12,19 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.common import no_append_slash
 from django.views.decorators.csrf import csrf_exempt
 
-from gemini_webhooks import ingest
+from gemini_webhooks import ingest, logs, observe
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import Malformed, Rejected, TooLarge, Undecided
 from gemini_webhooks.verification import IncomingRequest
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 
 @csrf_exempt
 @login_not_required
 @no_append_slash
 @never_cache
+@observe.request
 def receive(request: HttpRequest, slug: str | None = None) -> HttpResponse:
     """Answer a delivery: 200 once it is stored, else why not, as a code."""
     if request.method != "POST":

@@ -158,14 +158,14 @@ def test_documentation_tells_every_fault_and_every_option() -> None:
 
 
 @contextmanager
-def chaos(*options: str) -> Iterator[subprocess.Popen[str]]:
+def chaos(*options: str, module: str = "chaos") -> Iterator[subprocess.Popen[str]]:
     """The command, as ``make chaos`` runs it; fails if it leaves anything behind."""
     # Not pytest's own folder: PostgreSQL, another user, may not pass through it.
     scratch = Path(tempfile.mkdtemp(prefix="gemini-chaos-test-"))
     scratch.chmod(0o711)
     # A process that is killed leaves half a file where coverage is measured.
     environment = {n: v for n, v in os.environ.items() if not n.startswith(("COV", "DJANGO"))}
-    command = [sys.executable, "-m", "chaos", "--json", str(scratch / "report.json"), *options]
+    command = [sys.executable, "-m", module, "--json", str(scratch / "report.json"), *options]
     with subprocess.Popen(
         command,
         cwd=PROJECT,
@@ -193,8 +193,8 @@ def uses(environment: Path, scratch: Path) -> bool:
         return False
 
 
-def run(*options: str) -> tuple[int, str, dict[str, Any]]:
-    with chaos(*options) as process:
+def run(*options: str, module: str = "chaos") -> tuple[int, str, dict[str, Any]]:
+    with chaos(*options, module=module) as process:
         printed, _ = process.communicate(timeout=400)
         written = Path(process.args[4])
         report = json.loads(written.read_text()) if written.exists() else {}

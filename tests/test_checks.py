@@ -56,12 +56,25 @@ BAD_VALUES = [
     ("E012", "QUEUE_ROUTER", "no.such.module"),
     ("E012", "QUEUE_ROUTER", "django.conf.ENVIRONMENT_VARIABLE"),
     ("E012", "QUEUE_ROUTER", 5),
+    ("E015", "LANE_ROUTER", "no.such.module"),
     ("E014", "SECRET_BACKEND", "no.such.module"),
     ("E014", "SECRET_BACKEND", "django.conf.ENVIRONMENT_VARIABLE"),
     ("E014", "SECRET_BACKEND", ["whsec_x"]),
     ("E013", "RETENTION_DAYS", 30),
     ("E013", "RETENTION_DAYS", {"payload": 30}),
     ("E013", "RETENTION_DAYS", {"payloads": 0}),
+    ("E013", "RETENTION_DAYS", {"deliveries": 1}),
+    ("E016", "REDACT", ["data.user_metadata.email"]),
+    ("E016", "REDACT", {"stored": []}),
+    ("E016", "REDACT", {"store": "data.user_metadata.email"}),
+    ("E016", "REDACT", {"display": ["data..email"]}),
+    ("E016", "REDACT", {"rows": [None]}),
+    ("E016", "REDACT", {"store": ["no.such.module:redact"]}),
+    ("E016", "REDACT", {"store": ["django.conf:ENVIRONMENT_VARIABLE"]}),
+    ("E017", "REDACT", {"store": ["type"]}),
+    ("E017", "REDACT", {"store": ["data"]}),
+    ("E017", "REDACT", {"store": ["data.*"]}),
+    ("E017", "REDACT", {"store": ["data.output_file_uri"]}),
 ]
 
 
@@ -95,7 +108,11 @@ def test_a_full_set_of_good_values_is_fine(settings: Any) -> None:
         "ALLOWED_BUCKETS": ["results"],
         "QUEUE_ROUTER": "tests.test_receivers.route",
         "SECRET_BACKEND": "tests.test_secrets.store",
-        "RETENTION_DAYS": {"payloads": None},
+        "RETENTION_DAYS": {"payloads": None, "results": 1, "deliveries": 2},
+        "REDACT": {
+            "store": ["data.user_metadata.email", "tests.test_redaction:initials"],
+            "display": ["data", "data.*", "type"],
+        },
         "MAX_ATTEMPTS": 1,
         "RETRY_BASE_SECONDS": 0.5,
     }

@@ -101,6 +101,9 @@ SUBCOMMANDS_WITH_TEXT = [
     ["replay", "{}"],
     ["replay", "m", "--actor", "{}"],
     ["reconcile", "--api-key", "{}"],
+    ["erase", "--resource", "{}"],
+    ["erase", "--metadata", "tenant={}"],
+    ["erase", "--resource", "b1", "--actor", "{}"],
     ["doctor", "--endpoint", "{}"],
 ]
 
@@ -117,7 +120,7 @@ def test_text_that_is_none_is_refused_in_words(words: list[str], text: str) -> N
     "words",
     [
         *(["sweep", "--limit", limit] for limit in ("-1", "0", "1.5", "9" * 30)),
-        *([name, "--limit", "-1"] for name in ("drain", "reconcile")),
+        *([name, "--limit", "-1"] for name in ("drain", "prune", "reconcile")),
         *(["reconcile", "--hours", hours] for hours in ("nan", "inf", "-1", "1e300")),
         *(["doctor", "--timeout", seconds] for seconds in ("nan", "inf", "-1", "soon")),
     ],

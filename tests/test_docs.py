@@ -32,8 +32,9 @@ from django.urls import include, path, resolve
 
 from gemini_webhooks import conf, exceptions, receivers, rejections, signals, views
 from gemini_webhooks.emulator import EmulatorServer
+from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import Rejected, Undecided
-from gemini_webhooks.models import Job, ReceiverRun, WebhookEndpoint
+from gemini_webhooks.models import Job, Lane, ReceiverRun, WebhookDelivery, WebhookEndpoint
 from tests.senders import StaticSender, new_secret
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -142,23 +143,31 @@ def test_the_receivers_page(static: StaticSender, monkeypatch: pytest.MonkeyPatc
 
     static.post(static.envelope(user_metadata=job_group), webhook_id="no-order")
     static.post(static.envelope(user_metadata={"order": 7}), webhook_id="no-job")
-    static.post(static.envelope("interaction.completed"), webhook_id="crm")
+    acme = {"tenant": "acme"}
+    static.post(static.envelope("interaction.completed", user_metadata=acme), webhook_id="crm")
     static.post(static.envelope("video.generated", video_uri="files/v"), webhook_id="video")
     call_command("gemini_webhooks", "drain", stdout=io.StringIO())
 
-    assert len(examples) == 6
+    assert len(examples) == 8
     runs = ReceiverRun.objects.values_list("delivery__webhook_id", "receiver", "state", "queue")
     assert set(runs) == {
         ("no-order", "docs.note", "succeeded", ""),
         ("no-order", "docs.nightly", "succeeded", "nightly"),
+        ("no-order", "docs.import_answers", "succeeded", ""),
         ("no-order", "order-answers", "dead", ""),
         ("no-job", "docs.note", "succeeded", ""),
+        ("no-job", "docs.import_answers", "succeeded", ""),
         ("no-job", "order-answers", "retrying", ""),
         ("crm", "tell-crm", "succeeded", ""),
+        ("crm", "docs.notify", "succeeded", ""),
         ("crm", "docs.show_state", "succeeded", ""),
         ("video", "docs.video", "succeeded", ""),
     }
     assert [request.get_header("Idempotency-key") for request in asked] == ["crm:tell-crm"]
+    lanes = {"docs.import_answers": 8, 'docs.notify tenant="acme"': 2}
+    assert dict(Lane.objects.values_list("name", "limit")) == lanes
+    event = Event(id="m", type="batch.succeeded", user_metadata=acme)
+    assert examples[3]["by_tenant"](event, "any") == receivers.Lane(name="tenant acme", limit=4)
 
 
 @with_extras
@@ -217,6 +226,24 @@ def test_the_secret_backend(
     assert reports.post().status_code == 200  # kept for a minute, as the page says
     monkeypatch.setattr(secret_files, "_kept", {})
     assert reports.post().status_code == 401
+
+
+@database
+def test_redaction(
+    static: StaticSender, configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, setting = (code for code in python_of("security") if "privacy" in code)
+    monkeypatch.setitem(sys.modules, "mysite", ModuleType("mysite"))
+    monkeypatch.setitem(sys.modules, "mysite.privacy", ModuleType("mysite.privacy"))
+    exec(recipe, sys.modules["mysite.privacy"].__dict__)
+    run_example(setting, GEMINI_WEBHOOKS=configured)
+    metadata = {"email": "ada@example.com", "name": "Ada"}
+
+    assert run_checks(tags=["gemini_webhooks"]) == []
+    assert static.post(static.envelope(user_metadata=metadata)).status_code == 200
+    stored = WebhookDelivery.objects.get().user_metadata
+    assert stored == {"email": "[redacted]", "name": "A"}
+    assert static.post({"type": "t", "data": [1]}).status_code == 200
 
 
 def test_the_root_address_without_its_slash() -> None:
@@ -421,6 +448,23 @@ def test_outputs_of_commands_are_real(static: StaticSender) -> None:
     assert printed["sweep"] == examples["sweep"][2]
     assert printed["replay"] == examples["replay"][2]
     assert json.loads(printed["drain"]).keys() == json.loads(examples["drain"][2]).keys()
+
+
+@database
+def test_prune_and_erase_print_what_their_examples_show(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda question: print(question) or "tenant=acme")
+    for name in ("prune", "erase"):
+        [block] = [
+            block.text
+            for block in BLOCKS
+            if block.page == "operations" and f"gemini_webhooks {name}" in block.text
+        ]
+        line, _, shown = block.partition("\n")
+        call_command(*shlex.split(line)[3:])
+
+        assert re.sub(r"\d+|(?<=go on: ).*", "", shown) == re.sub(r"\d+", "", capsys.readouterr().out)
 
 
 # --- tables

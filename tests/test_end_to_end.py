@@ -15,6 +15,7 @@ from django.core.management import call_command
 from gemini_webhooks import gateway, jobs, processing, registration, signals
 from gemini_webhooks.emulator.server import EmulatorServer
 from gemini_webhooks.models import Job, ReceiverRun, ResultFile, WebhookDelivery, WebhookEndpoint
+from gemini_webhooks.processing import fetching
 from tests.conftest import every_database
 
 genai = pytest.importorskip("google.genai", reason="needs the extra [genai]")
@@ -191,7 +192,7 @@ class TestWithAFile:
         site.wait()
         processing.plan(WebhookDelivery.objects.get().pk)
         with monkeypatch.context() as dying:
-            dying.setattr(processing, "_after_fetch", lambda _: [])
+            dying.setattr(fetching, "after_fetch", lambda _: [])
             processing.fetch_result(ResultFile.objects.get().pk)
         assert ResultFile.objects.get().state == "complete"
 

@@ -26,6 +26,7 @@ from gemini_webhooks import (
     conf,
     deliveries,
     dispatch,
+    events,
     processing,
     receivers,
     replay,
@@ -42,6 +43,7 @@ from gemini_webhooks.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from gemini_webhooks.processing import draining
 from tests.celery_app import app
 from tests.conftest import every_database
 from tests.senders import DynamicSender, StaticSender
@@ -320,7 +322,7 @@ def test_error_of_an_eager_task_is_not_the_senders(
     def broken(*_: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(processing, "plan", broken)
+    monkeypatch.setattr(draining, "plan", broken)
     monkeypatch.setitem(app.conf.changes, "task_always_eager", True)
     monkeypatch.setitem(app.conf.changes, "task_eager_propagates", True)
 
@@ -622,7 +624,7 @@ def test_whoever_hears_of_a_failure_is_told_of_the_replay_and_does_no_harm(
 def test_delivery_that_was_planned_is_not_planned_again(static: StaticSender) -> None:
     static.post()
     seen_by_both = the_delivery()
-    event = processing.events.parse(deliveries.stored(seen_by_both))
+    event = events.parse(deliveries.stored(seen_by_both))
 
     assert deliveries.start(seen_by_both, event, deliveries.Plan()) is True
     assert deliveries.start(seen_by_both, event, deliveries.Plan()) is False

@@ -14,6 +14,7 @@ from django.db import OperationalError, connections
 
 from gemini_webhooks import deliveries, events, processing, receivers, replay, signals
 from gemini_webhooks.models import Attempt, ReceiverRun, WebhookDelivery
+from gemini_webhooks.processing.running import BUSY_SECONDS
 from tests.conftest import every_database
 from tests.senders import StaticSender, envelope
 from tests.site.models import Effect
@@ -311,6 +312,6 @@ def test_run_comes_back_if_the_database_would_not_wait(
         waiting.setattr(deliveries, "hold_resource", busy)
         [again] = processing.run(run_id)
 
-    assert (again.id, again.delay) == (run_id, processing.BUSY_SECONDS)
+    assert (again.id, again.delay) == (run_id, BUSY_SECONDS)
     assert outcomes("m") == ["postponed"]
     assert ReceiverRun.objects.get().attempts == 0

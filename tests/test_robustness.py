@@ -37,6 +37,7 @@ from gemini_webhooks.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from gemini_webhooks.processing import draining
 from tests.celery_app import app
 from tests.conftest import every_database
 from tests.senders import DynamicSender, StaticSender
@@ -154,7 +155,7 @@ def test_one_bad_row_does_not_stop_the_others(static: StaticSender, body: bytes 
 def test_what_wants_another_turn_gets_it_although_more_and_more_comes_in(
     static: StaticSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processing, "ROUND", 5)
+    monkeypatch.setattr(draining, "ROUND", 5)
     stop, turns, others = threading.Event(), [], []
 
     def again(event: Any, **_: Any) -> None:

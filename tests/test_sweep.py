@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connections, transaction
 
-from gemini_webhooks import processing
-from gemini_webhooks.models import WebhookDelivery
+from gemini_webhooks import clock, processing, receivers
+from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+from gemini_webhooks.results import claims
 from tests.conftest import every_database
 from tests.senders import StaticSender
 
@@ -52,3 +53,54 @@ def test_what_was_swept_is_left_alone_for_a_while(database: str, static: StaticS
 
     assert len(processing.sweep().handoffs) == 1
     assert processing.sweep().handoffs == ()
+
+
+def handed_on() -> bool:
+    return bool(processing.sweep().handoffs)
+
+
+def test_run_that_only_waits_gets_fewer_and_fewer_messages(
+    database: str, static: StaticSender
+) -> None:
+    receivers.on("batch.failed", name="slow")(lambda **_: None)
+    static.post(static.envelope("batch.failed"))
+    processing.plan(WebhookDelivery.objects.get().pk)
+    runs = ReceiverRun.objects.using(database)
+    graces = []
+    for _ in range(7):
+        grace = 30
+        while not handed_on():
+            grace *= 2
+            runs.update(next_attempt_at=clock.after(-grace - 1))
+        graces.append(grace)
+
+    assert graces == [60, 120, 240, 480, 960, 960, 960]
+    processing.run(runs.get().pk)
+    assert runs.get().sweeps == 0
+
+
+def test_delivery_that_only_waits_gets_fewer_and_fewer_messages(
+    database: str, static: StaticSender
+) -> None:
+    static.post()
+    deliveries = WebhookDelivery.objects.using(database)
+    graces = []
+    for age in (61, 299, 301, 1799, 1801, 86400):
+        deliveries.update(sweep_at=clock.after(-1), received_at=clock.after(-age))
+        assert handed_on()
+        graces.append(round((deliveries.get().sweep_at - clock.now()).total_seconds(), -1))
+
+    assert graces == [60, 60, 300, 300, 900, 900]
+
+
+def test_result_that_is_tried_anew_has_its_first_grace_again(
+    database: str, static: StaticSender
+) -> None:
+    static.post()
+    delivery = WebhookDelivery.objects.using(database).get()
+    result = ResultFile.objects.using(database).create(
+        delivery=delivery, source_uri="gs://bucket/out", next_attempt_at=clock.after(-1), sweeps=4
+    )
+
+    assert claims.take(result.pk) is not None
+    assert ResultFile.objects.using(database).get().sweeps == 0

@@ -29,6 +29,9 @@ class ChaosSiteConfig(AppConfig):
     def ready(self) -> None:
         """Connect, scale, and tell beat."""
         import_module("chaos.site.receivers")
+        # A version from which a site is upgraded may not know of limits.
+        if hasattr(import_module("gemini_webhooks.receivers"), "limited"):
+            import_module("chaos.site.tenants")
         import_module("gemini_webhooks.urls")
         scale = CONFIG["scale"]
         scale_times(scale)

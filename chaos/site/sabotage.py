@@ -5,14 +5,15 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from gemini_webhooks import deliveries, ingest, processing
+from gemini_webhooks import deliveries, ingest
+from gemini_webhooks.processing import planning
 from gemini_webhooks.receivers import Receiver
 
 
 def apply() -> None:
     """Make the app lose, double and get stuck with some of the events."""
     ingest.deliveries.record = _forgetful(deliveries.record)  # type: ignore[attr-defined]  # by design
-    processing.deliveries.start = _idle(deliveries.start)  # type: ignore[attr-defined]  # by design
+    planning.deliveries.start = _idle(deliveries.start)  # type: ignore[attr-defined]  # by design
     Receiver.atomic = property(lambda _: False)  # type: ignore[assignment,method-assign]  # by design
 
 

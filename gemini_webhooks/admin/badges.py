@@ -28,6 +28,7 @@ TONES = {
     # result files
     "fetching": "active",
     "complete": "good",
+    "removed": "quiet",
     # endpoints
     "enabled": "good",
     "disabled": "quiet",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin import options
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
+from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR
 from django.db import models
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -68,12 +69,29 @@ class ReadOnlyAdmin(NoChanges, ModelAdmin):
             rows = rows.select_related(*self.list_select_related)
         return rows
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Find the row; PostgreSQL takes no NUL, so nothing has one in its name."""
+        if "\0" in unquote(object_id):
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list; a filter with a NUL is none. At the search Django looks itself."""
+        filters = (value for name, value in request.GET.items() if name != SEARCH_VAR)
+        if any("\0" in value for value in filters):
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
+        return super().changelist_view(request, extra_context)
+
     def link(self, row: models.Model | None, text: object = None) -> SafeString | str:
         """Link to the page of another row of this app; a dash if there is none."""
         if row is None:
             return EMPTY
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
-        url = reverse(name, args=[row.pk], current_app=self.admin_site.name)
+        url = reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)
         return format_html('<a href="{}">{}</a>', url, row if text is None else text)
 
 

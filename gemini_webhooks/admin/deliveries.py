@@ -21,7 +21,7 @@ from gemini_webhooks.admin.base import (
     excerpt,
 )
 from gemini_webhooks.admin.filters import EndpointFilter, EventTypeFilter
-from gemini_webhooks.admin.rendering import body_block, folded_block, json_block, text_block
+from gemini_webhooks.admin.rendering import body_block, folded_block, metadata_block, text_block
 from gemini_webhooks.admin.results import ResultFileInline
 from gemini_webhooks.models import Attempt, ReceiverRun
 from gemini_webhooks.models import WebhookDelivery as Delivery
@@ -43,8 +43,10 @@ class RunShows:
     @admin.display(description=_("next attempt"), ordering="next_attempt_at")
     def next_attempt(self, run: ReceiverRun) -> str | Promise:
         waits = run.state == ReceiverRun.State.PENDING and run.next_attempt_at is None
-        if waits and run.result_id:
+        if waits and run.result_id and run.parked_at is None:
             return _("once its result file is complete")
+        if run.parked_at is not None:
+            return gettext("once there is a place in its lane, “%(lane)s”") % {"lane": run.lane}
         return display_for_value(run.next_attempt_at, EMPTY)
 
     @admin.display(description=_("last error"))
@@ -55,6 +57,8 @@ class RunShows:
 class RunsOfDelivery(RelatedRows):
     @property
     def empty_text(self) -> str | Promise:
+        if self.instance.emptied_at and self.instance.state == Delivery.State.UNREADABLE:
+            return _("Receivers are not run without a body.")
         return WHY_NO_RUNS.get(self.instance.state, _("No receiver has run."))
 
 
@@ -131,6 +135,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("what the signature vouches for"))
     def vouched_for(self, delivery: Delivery) -> str | Promise:
         if delivery.signing == Delivery.Signing.HMAC:
+            if delivery.redacted:
+                return _("the webhook id, the time of sending and the body as it was before REDACT")
             return _("the webhook id, the time of sending and the body")
         if delivery.signing == Delivery.Signing.NONE:
             return _("nothing was signed: this site asked Google and made the event itself")
@@ -162,15 +168,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("user metadata"))
     def metadata(self, delivery: Delivery) -> SafeString:
-        return json_block(
-            delivery.user_metadata,
-            label=_("User metadata"),
-            empty=_("No metadata came with the event."),
-        )
+        empty = _("No metadata came with the event.")
+        if delivery.emptied_at is not None:
+            empty = _("If there was any, it was removed with the body.")
+        return metadata_block(delivery.user_metadata, empty=empty)
 
     @admin.display(description=_("body"))
     def readable_body(self, delivery: Delivery) -> SafeString:
-        return body_block(delivery.body)
+        return body_block(delivery)
 
 
 class AttemptShows:
@@ -257,6 +262,7 @@ class ReceiverRunAdmin(RunShows, ReadOnlyAdmin):
             {
                 "fields": (
                     "queue",
+                    "lane",
                     "trigger",
                     "actor",
                     "replayed",

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks.admin.badges import badge
 from gemini_webhooks.admin.base import ReadOnlyAdmin
-from gemini_webhooks.admin.rendering import json_block
+from gemini_webhooks.admin.rendering import metadata_block
 from gemini_webhooks.models import Job
 
 
@@ -59,8 +59,6 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("user metadata"))
     def metadata(self, job: Job) -> SafeString:
-        return json_block(
-            job.user_metadata,
-            label=_("User metadata"),
-            empty=_("The job was started without metadata."),
+        return metadata_block(
+            job.user_metadata, empty=_("The job has no metadata, or it was removed.")
         )

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from django.contrib.admin.utils import display_for_value
 from django.template.loader import render_to_string
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+
+from gemini_webhooks import redaction
+from gemini_webhooks.models import WebhookDelivery
 
 INDENT_BYTES = 65_536
 INDENT_DEPTH = 20
@@ -23,6 +28,9 @@ JSON_PART = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]|[^\s\[\]{},:"]+', r
 NOT_PLAIN = re.compile(r"[^\n\t\x20-\x7e]")
 
 
+_REDACTED = _("REDACT took something out of it.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """A text and what must be said about how it is shown."""
@@ -31,13 +39,36 @@ class Shown:
     note: str | Promise = ""
 
 
-def body_block(body: bytes | memoryview | None) -> SafeString:
-    """Render the raw bytes of a delivery.
+WHY_NO_BODY: Mapping[str, Promise] = {
+    WebhookDelivery.EmptiedBy.ERASURE: _("Erased on request, %(when)s."),
+    WebhookDelivery.EmptiedBy.REDACTION: _("Not stored: REDACT could not look into it."),
+    WebhookDelivery.EmptiedBy.RETENTION: _("Removed by retention, %(when)s."),
+}
 
-    Args:
-        body: as stored; ``None`` once retention removed it.
-    """
-    return _block(show_body(None if body is None else bytes(body)), _("Body"))
+
+def body_block(delivery: WebhookDelivery) -> SafeString:
+    """Render the body of a delivery, as far as ``REDACT`` lets it be seen."""
+    if delivery.body is None:
+        why = WHY_NO_BODY.get(delivery.emptied_by, _("Removed by retention."))
+        when = display_for_value(delivery.emptied_at, "-")
+        return _block(Shown(note=str(why) % {"when": when}), _("Body"))
+    try:
+        body = redaction.shown_body(bytes(delivery.body))
+    except redaction.CannotRedact as error:
+        return _block(_kept_back(error), _("Body"))
+    shown = show_body(body)
+    if delivery.redacted or body != bytes(delivery.body):
+        shown = replace(shown, note=" ".join(filter(None, (str(_REDACTED), str(shown.note)))))
+    return _block(shown, _("Body"))
+
+
+def metadata_block(metadata: Any, *, empty: str | Promise) -> SafeString:
+    """Render stored metadata, as far as ``REDACT`` lets it be seen; or the sentence ``empty``."""
+    try:
+        shown = redaction.shown_metadata(metadata)
+    except redaction.CannotRedact as error:
+        return _block(_kept_back(error), _("User metadata"))
+    return json_block(shown, label=_("User metadata"), empty=empty)
 
 
 def json_block(value: Any, *, label: str | Promise, empty: str | Promise) -> SafeString:
@@ -63,10 +94,8 @@ def folded_block(text: str, *, summary: str | Promise, label: str | Promise) -> 
     )
 
 
-def show_body(body: bytes | None) -> Shown:
+def show_body(body: bytes) -> Shown:
     """Choose the plainest faithful form: indented JSON, text as sent, or hexadecimal."""
-    if body is None:
-        return Shown(note=_("Removed by retention."))
     if not body:
         return Shown(note=_("The body was empty."))
     try:
@@ -146,6 +175,12 @@ def _escaped(character: str) -> str:
         return character
     code = ord(character)
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _kept_back(error: redaction.CannotRedact) -> Shown:
+    if isinstance(error, redaction.NotJson):
+        return Shown(note=_("Not shown: REDACT cannot look into it."))
+    return Shown(note=_("Not shown: REDACT failed; the log says why."))
 
 
 def _block(shown: Shown, label: str | Promise) -> SafeString:

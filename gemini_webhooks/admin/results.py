@@ -59,6 +59,8 @@ class ResultShows:
     @admin.display(description=_("file"))
     def download(self, result: ResultFile) -> SafeString | str | Promise:
         try:
+            if result.state == ResultFile.State.REMOVED:
+                return _("removed from the storage")
             if result.state != ResultFile.State.COMPLETE or not result.file:
                 return EMPTY
             return format_html('<a href="{}" download>{}</a>', result.file.url, _("Download"))

@@ -23,6 +23,8 @@ from gemini_webhooks.deliveries.common import (
     alias,
     rows,
 )
+from gemini_webhooks.deliveries.erasing import erase, erase_jobs, is_in_work, jobs_of
+from gemini_webhooks.deliveries.lanes import admit, lanes_of, with_room
 from gemini_webhooks.deliveries.ordering import about, hold_resource, is_superseded
 from gemini_webhooks.deliveries.planning import Plan, PlannedRun, reopen, start, unreadable
 from gemini_webhooks.deliveries.progress import (
@@ -33,6 +35,7 @@ from gemini_webhooks.deliveries.progress import (
     unreleased,
 )
 from gemini_webhooks.deliveries.recording import Recorded, record, record_found, stored, sweep_soon
+from gemini_webhooks.deliveries.removal import finished
 
 __all__ = [
     "LEASE_SECONDS",
@@ -43,14 +46,21 @@ __all__ = [
     "PlannedRun",
     "Recorded",
     "about",
+    "admit",
     "alias",
     "bury",
     "bury_lost",
     "bury_waiting",
     "claim",
+    "erase",
+    "erase_jobs",
+    "finished",
     "handed_off",
     "hold_resource",
+    "is_in_work",
     "is_superseded",
+    "jobs_of",
+    "lanes_of",
     "postpone",
     "record",
     "record_found",
@@ -71,4 +81,5 @@ __all__ = [
     "to_dispatch",
     "unreadable",
     "unreleased",
+    "with_room",
 ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Least
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries.common import (
@@ -16,6 +19,9 @@ from gemini_webhooks.deliveries.common import (
     rows,
 )
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+
+#: The grace is doubled so often at most, for what the sweeper hands on again and again.
+LONGEST_GRACE = 4
 
 
 def to_dispatch(limit: int, *, overdue_only: bool = True) -> list[int]:
@@ -34,45 +40,77 @@ def to_dispatch(limit: int, *, overdue_only: bool = True) -> list[int]:
 def handed_off(
     *, delivery_ids: Iterable[int], run_ids: Iterable[int], result_ids: Iterable[int]
 ) -> None:
-    """The sweeper handed these off: leave them alone for a while, and let others go first."""
+    """The sweeper handed these off: leave them alone for a while, and let others go first.
+
+    For a longer while each time: what waits for its turn only needs no further messages.
+    """
     now = clock.now()
     received = rows(WebhookDelivery).filter(state=WebhookDelivery.State.RECEIVED)
-    received.filter(pk__in=list(delivery_ids)).update(sweep_at=clock.after(SWEEP_GRACE_SECONDS))
-    # Due since now, so overdue again after the same grace.
+    received.filter(pk__in=list(delivery_ids)).update(sweep_at=_next_sweep())
+    # Due since now, so overdue again after the next grace.
     for model, ids in ((ReceiverRun, run_ids), (ResultFile, result_ids)):
         waiting = rows(model).filter(state__in=WAITING, next_attempt_at__lte=now)
-        waiting.filter(pk__in=list(ids)).update(next_attempt_at=now)
+        waiting.filter(pk__in=list(ids)).update(
+            next_attempt_at=now, sweeps=Least(F("sweeps") + 1, Value(LONGEST_GRACE))
+        )
 
 
-def runs_due(limit: int, *, overdue_seconds: float = 0) -> list[tuple[int, str]]:
+def runs_due(limit: int, *, overdue_only: bool = False) -> list[tuple[int, str]]:
     """``(id, queue)`` of runs to execute now, among them those whose worker is gone.
 
     Args:
         limit: how many at most.
-        overdue_seconds: only those that should have started so long ago.
+        overdue_only: leave out those whose hand-off may still be under way.
     """
-    due = Q(state__in=WAITING, next_attempt_at__lte=clock.after(-overdue_seconds))
+    due = _overdue() if overdue_only else Q(next_attempt_at__lte=clock.now())
     abandoned = Q(state=ReceiverRun.State.RUNNING, lease_until__lt=clock.now())
     runs = _unlocked(ReceiverRun)
     found: list[tuple[int, str]] = []
     # Two queries, as one with OR would use neither index.
-    for condition, order in ((abandoned, "lease_until"), (due, "next_attempt_at")):
+    for condition, order in (
+        (abandoned, "lease_until"),
+        (Q(state__in=WAITING) & due, "next_attempt_at"),
+    ):
         left = limit - len(found)
         found += runs.filter(condition).order_by(order).values_list("pk", "queue")[:left]
     return found
 
 
-def results_due(limit: int, *, overdue_seconds: float = 0) -> list[int]:
+def results_due(limit: int, *, overdue_only: bool = False) -> list[int]:
     """Ids of result files to fetch now, among them those whose worker is gone."""
-    waiting = (ResultFile.State.PENDING, ResultFile.State.RETRYING)
-    due = Q(state__in=waiting, next_attempt_at__lte=clock.after(-overdue_seconds))
+    waiting = Q(state__in=(ResultFile.State.PENDING, ResultFile.State.RETRYING))
+    due = _overdue() if overdue_only else Q(next_attempt_at__lte=clock.now())
     abandoned = Q(state=ResultFile.State.FETCHING, lease_until__lt=clock.now())
     results = _unlocked(ResultFile)
     found: list[int] = []
-    for condition, order in ((abandoned, "lease_until"), (due, "next_attempt_at")):
+    for condition, order in ((abandoned, "lease_until"), (waiting & due, "next_attempt_at")):
         left = limit - len(found)
         found += results.filter(condition).order_by(order).values_list("pk", flat=True)[:left]
     return found
+
+
+def _overdue() -> Q:
+    """Due for so long that the hand-off may be lost: twice as long after each that was repeated."""
+    at_all = Q(next_attempt_at__lte=clock.after(-SWEEP_GRACE_SECONDS))
+    each = (
+        Q(sweeps=sweeps, next_attempt_at__lte=clock.after(-SWEEP_GRACE_SECONDS * 2**sweeps))
+        for sweeps in range(LONGEST_GRACE + 1)
+    )
+    return at_all & reduce(or_, each)
+
+
+def _next_sweep() -> Case:
+    """When a delivery is overdue again: the later, the longer it has been waiting."""
+    return Case(
+        *(
+            When(
+                received_at__lt=clock.after(-age * SWEEP_GRACE_SECONDS),
+                then=Value(clock.after(grace * SWEEP_GRACE_SECONDS)),
+            )
+            for age, grace in ((30, 15), (5, 5))
+        ),
+        default=Value(clock.after(SWEEP_GRACE_SECONDS)),
+    )
 
 
 def _unlocked(model: type[ModelType]) -> QuerySet[ModelType]:

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock
+from gemini_webhooks.deliveries import lanes
 from gemini_webhooks.deliveries.audit import log, summary
 from gemini_webhooks.deliveries.common import LEASE_SECONDS, WAITING, LeaseLost, alias, rows
 from gemini_webhooks.deliveries.progress import fail
@@ -29,7 +30,8 @@ class Claim:
 def claim(run_id: int) -> Claim | None:
     """Take a run that is due, or whose worker is gone; ``None`` if somebody else has it.
 
-    An attempt that was cut short by the death of its worker is written down as lost.
+    If its lane is full it is parked there instead. An attempt that was cut short by the death of
+    its worker is written down as lost.
     """
     now = clock.now()
     runs = rows(ReceiverRun)
@@ -46,15 +48,20 @@ def claim(run_id: int) -> Claim | None:
         "claimed_at": now,
         "attempts": run.attempts + 1,
         "trigger": Attempt.Trigger.RETRY if was_abandoned else run.trigger,
+        "lease_until": clock.after(LEASE_SECONDS),
+        "next_attempt_at": None,
+        "parked_at": None,
+        "sweeps": 0,
     }
     with transaction.atomic(using=alias()):
-        mine = runs.filter(due | abandoned, pk=run_id, claim=run.claim).update(
-            lease_until=clock.after(LEASE_SECONDS), next_attempt_at=None, **changes
-        )
-        if not mine:
+        has_to_wait = bool(run.lane) and lanes.is_full(run.lane)
+        mine = runs.filter(due | abandoned, pk=run_id, claim=run.claim)
+        if not mine.update(**(_parked(run) if has_to_wait else changes)):
             return None
         if was_abandoned:
             log(run, Attempt.Outcome.LOST)
+    if has_to_wait:
+        return None
     for name, value in changes.items():
         setattr(run, name, value)
     return Claim(run=run, token=token)
@@ -123,12 +130,25 @@ def bury_lost(held: Claim) -> bool:
             state=ReceiverRun.State.DEAD,
             attempts=F("attempts") - 1,
             last_error=message,
+            lane="",
             lease_until=None,
             finished_at=clock.now(),
         )
         if buried:
             fail(held.run.delivery_id)
     return bool(buried)
+
+
+def _parked(run: ReceiverRun) -> dict[str, object]:
+    """What changes of a run that has to wait in its lane; one that was abandoned is free again.
+
+    It has waited before: those that came after it stay behind it.
+    """
+    parked: dict[str, object] = {"parked_at": run.created_at, "next_attempt_at": None}
+    if run.state == ReceiverRun.State.RUNNING:
+        retry = {"state": ReceiverRun.State.RETRYING, "trigger": Attempt.Trigger.RETRY}
+        parked |= {**retry, "claim": "", "lease_until": None}
+    return parked
 
 
 def _held(held: Claim) -> QuerySet[ReceiverRun]:
@@ -148,7 +168,7 @@ def _finish(
     if error is not None:
         changes["last_error"] = summary(error)
     if state in (ReceiverRun.State.SUCCEEDED, ReceiverRun.State.DEAD):
-        changes["finished_at"] = clock.now()
+        changes |= {"finished_at": clock.now(), "lane": ""}
     with transaction.atomic(using=alias()):
         if not _held(held).update(state=state, lease_until=None, **changes):
             raise LeaseLost

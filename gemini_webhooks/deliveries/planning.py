@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from gemini_webhooks import clock
+from gemini_webhooks.deliveries import lanes
 from gemini_webhooks.deliveries.common import alias, rows
 from gemini_webhooks.events import Event, bare_id
 from gemini_webhooks.models import (
@@ -20,6 +21,7 @@ from gemini_webhooks.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from gemini_webhooks.receivers import Lane
 from gemini_webhooks.storable import storable_text
 
 #: A new ``last_used_at`` or ``last_delivery_at`` is written this often at most.
@@ -34,11 +36,13 @@ class PlannedRun:
     Attributes:
         receiver: stable name.
         queue: Celery queue, or ``None`` for the default one.
+        lane: whose limit it obeys, or ``None``.
         waits_for_result: it starts when the result file is complete.
     """
 
     receiver: str
     queue: str | None = None
+    lane: Lane | None = None
     waits_for_result: bool = False
 
 
@@ -61,6 +65,7 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
     Returns:
         Whether this call did it; ``False`` if it had been done before.
     """
+    _open_lanes(plan)
     state = WebhookDelivery.State.PROCESSING if plan.runs else WebhookDelivery.State.IGNORED
     with transaction.atomic(using=alias()):
         # The row stays locked from here on: a second worker waits, then finds nothing to do. With
@@ -98,7 +103,7 @@ def reopen(
     """Make runs of ``delivery`` due again, with all their attempts before them.
 
     Receivers that were connected since get a run as well. Runs that wait for a result file go on
-    waiting until it is complete; one that had failed is fetched again.
+    waiting until it is complete; one that had failed or was removed is fetched again.
 
     Args:
         delivery: processed, failed or ignored.
@@ -109,6 +114,7 @@ def reopen(
     Returns:
         The ids of the runs. Those that are being executed are left alone and not among them.
     """
+    _open_lanes(plan)
     replay = {
         "is_replay": True,
         "trigger": Attempt.Trigger.REPLAY,
@@ -133,8 +139,15 @@ def reopen(
             lease_until=None,
             finished_at=None,
             next_attempt_at=clock.now(),
+            lane="",
+            parked_at=None,
+            sweeps=0,
             **replay,
         )
+        for run in plan.runs:
+            if run.lane:
+                reopened.filter(receiver=run.receiver).update(lane=run.lane.key)
+        lanes.park(reopened)
         _wait_for_result(reopened.filter(result__isnull=False), result)
         if ids:
             rows(WebhookDelivery).filter(pk=delivery.pk).update(
@@ -173,21 +186,38 @@ def _create_runs(
             delivery=delivery,
             receiver=run.receiver,
             queue=run.queue or "",
+            lane=_lane(run),
+            parked_at=now if run.lane and not run.waits_for_result else None,
             result=result if run.waits_for_result else None,
-            next_attempt_at=None if run.waits_for_result else now,
+            next_attempt_at=None if run.lane or run.waits_for_result else now,
             **fields,
         )
         for run in planned
     )
 
 
+def _open_lanes(plan: Plan) -> None:
+    limits = {run.lane.key: run.lane.limit for run in plan.runs if run.lane}
+    if limits:
+        lanes.open_lanes(limits)
+
+
+def _lane(run: PlannedRun) -> str:
+    return run.lane.key if run.lane else ""
+
+
 def _wait_for_result(waiting: QuerySet[ReceiverRun], result: ResultFile | None) -> None:
     """Let reopened ``result_ready`` runs start only if their file is there; fetch it if not."""
     if result is None or result.state == ResultFile.State.COMPLETE or not waiting.exists():
         return
-    waiting.update(next_attempt_at=None)
-    rows(ResultFile).filter(pk=result.pk, state=ResultFile.State.FAILED).update(
-        state=ResultFile.State.PENDING, attempts=0, error="", next_attempt_at=clock.now()
+    waiting.update(next_attempt_at=None, parked_at=None)
+    gone = (ResultFile.State.FAILED, ResultFile.State.REMOVED)
+    rows(ResultFile).filter(pk=result.pk, state__in=gone).update(
+        state=ResultFile.State.PENDING,
+        attempts=0,
+        error="",
+        next_attempt_at=clock.now(),
+        sweeps=0,
     )
 
 

@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from gemini_webhooks import clock
+from gemini_webhooks.deliveries import lanes
 from gemini_webhooks.deliveries.common import UNFINISHED, alias, rows
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.storable import storable_text
@@ -13,13 +14,16 @@ from gemini_webhooks.storable import storable_text
 MAX_REASON_LENGTH = 2000
 
 
-def settle(delivery_id: int) -> None:
+def settle(delivery_id: int) -> int:
     """Mark the delivery processed, or failed, once none of its runs is unfinished.
 
     It never goes back to ``processing``: of two calls at the same time, one with an older view
     changes nothing.
+
+    Returns:
+        1 if this call did it, otherwise 0.
     """
-    _settle(Q(pk=delivery_id))
+    return _settle(Q(pk=delivery_id))
 
 
 def settle_all() -> int:
@@ -28,17 +32,23 @@ def settle_all() -> int:
 
 
 def release(result_id: int) -> list[int]:
-    """The result file is complete: let the runs that wait for it start. Returns their ids."""
+    """The result file is complete: let the runs that wait for it start, or wait in their lane.
+
+    Returns:
+        Their ids.
+    """
     waiting = _waiting_for(Q(result_id=result_id))
     ids = list(waiting.values_list("pk", flat=True))
-    waiting.update(next_attempt_at=clock.now())
+    lanes.park(waiting)
+    waiting.filter(lane="").update(next_attempt_at=clock.now())
     return ids
 
 
 def unreleased(limit: int) -> list[ResultFile]:
     """Result files that ended while runs still wait for them: the worker died in between."""
     ended = rows(ResultFile).filter(state__in=(ResultFile.State.COMPLETE, ResultFile.State.FAILED))
-    return list(ended.filter(Exists(_waiting_for(Q(result=OuterRef("pk")))))[:limit])
+    waited_for = Exists(_waiting_for(Q(result=OuterRef("pk"))))
+    return list(ended.filter(waited_for).order_by("pk")[:limit])
 
 
 def bury_waiting(result_id: int, reason: str) -> list[ReceiverRun]:
@@ -47,6 +57,7 @@ def bury_waiting(result_id: int, reason: str) -> list[ReceiverRun]:
         runs = list(_waiting_for(Q(result_id=result_id)).select_related("delivery"))
         rows(ReceiverRun).filter(pk__in=[run.pk for run in runs]).update(
             state=ReceiverRun.State.DEAD,
+            lane="",
             last_error=storable_text(f"result file: {reason}", MAX_REASON_LENGTH),
             finished_at=clock.now(),
         )
@@ -76,5 +87,9 @@ def _settle(which: Q) -> int:
 
 def _waiting_for(which: Q) -> QuerySet[ReceiverRun]:
     return rows(ReceiverRun).filter(
-        which, state=ReceiverRun.State.PENDING, next_attempt_at=None, result__isnull=False
+        which,
+        state=ReceiverRun.State.PENDING,
+        next_attempt_at=None,
+        parked_at=None,
+        result__isnull=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from hashlib import sha256
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
-from gemini_webhooks import clock
+from gemini_webhooks import clock, redaction
 from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, alias, rows
 from gemini_webhooks.deliveries.ordering import about
 from gemini_webhooks.events import MAX_OCCASION_LENGTH, Event, bare_id, job_state
@@ -18,6 +19,12 @@ from gemini_webhooks.exceptions import PayloadPruned, Unauthorised
 from gemini_webhooks.models import Job, TokenUse, WebhookDelivery
 from gemini_webhooks.storable import storable, storable_text
 from gemini_webhooks.verification.types import VerifiedRequest
+
+_WHY_NO_BODY: Mapping[str, str] = {
+    WebhookDelivery.EmptiedBy.ERASURE: "was erased on request",
+    WebhookDelivery.EmptiedBy.REDACTION: "was not stored: REDACT could not look into it",
+    WebhookDelivery.EmptiedBy.RETENTION: "was removed by retention",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,7 @@ def record(
 
     Raises:
         Unauthorised: its token was used for another webhook id or body before.
+        CannotRedact: a function of ``REDACT`` failed.
         django.db.Error: it could not be stored.
     """
     delivery = _delivery(verified, event, endpoint_id, received_at)
@@ -82,6 +90,7 @@ def record_found(
         hand_off_now: as for :func:`record`.
 
     Raises:
+        CannotRedact: a function of ``REDACT`` failed.
         django.db.Error: it could not be stored.
     """
     # Deliveries that the version before stored have no occasion.
@@ -113,7 +122,8 @@ def stored(delivery: WebhookDelivery) -> VerifiedRequest:
         PayloadPruned: its body is no longer there.
     """
     if delivery.body is None:
-        raise PayloadPruned(f"the body of {delivery.webhook_id} was removed by retention")
+        why = _WHY_NO_BODY.get(delivery.emptied_by, "was removed")
+        raise PayloadPruned(f"the body of {delivery.webhook_id} {why}")
     return VerifiedRequest(
         webhook_id=delivery.webhook_id,
         body=bytes(delivery.body),
@@ -148,7 +158,26 @@ def _delivery(
         delivery.user_metadata = storable(event.user_metadata)
         delivery.occurred_at = event.occurred_at and clock.for_database(event.occurred_at)
         delivery.occasion = event.occasion and storable_text(event.occasion, MAX_OCCASION_LENGTH)
+    _redact(delivery)
     return delivery
+
+
+def _redact(delivery: WebhookDelivery) -> None:
+    """Take out what ``REDACT`` does not want stored; a body that it cannot look into, whole.
+
+    Raises:
+        CannotRedact: a function of the site failed.
+    """
+    came, metadata = delivery.body or b"", delivery.user_metadata
+    try:
+        delivery.body = redaction.body_to_store(bytes(came))
+    except redaction.NotJson:
+        delivery.body, delivery.user_metadata = None, {}
+        delivery.emptied_at, delivery.emptied_by = clock.now(), WebhookDelivery.EmptiedBy.REDACTION
+        delivery.state = WebhookDelivery.State.UNREADABLE
+    else:
+        delivery.user_metadata = redaction.metadata_to_store(metadata)
+    delivery.redacted = (delivery.body, delivery.user_metadata) != (came, metadata)
 
 
 def _inserted(delivery: WebhookDelivery, verified: VerifiedRequest) -> bool:
@@ -177,6 +206,7 @@ def _pin(verified: VerifiedRequest) -> TokenUse | None:
         token_digest=verified.token_digest,
         webhook_id=verified.webhook_id,
         body_digest=sha256(verified.body).hexdigest(),
+        expires_at=verified.token_expires_at and clock.for_database(verified.token_expires_at),
     )
 
 
@@ -199,8 +229,9 @@ def _duplicate_of(delivery: WebhookDelivery, verified: VerifiedRequest) -> int |
         raise Unauthorised("token_reused", "the token was used for another webhook id or body")
     found = _found_before(delivery)
     if delivery.user_metadata:
-        # Who found it did not know the metadata, which receivers may match on.
-        found.filter(user_metadata={}).update(**_taken_over(delivery))
+        # Who found it did not know the metadata, which receivers may match on. What was emptied
+        # on purpose stays so.
+        found.filter(user_metadata={}, emptied_at=None).update(**_taken_over(delivery))
     for same in (rows(WebhookDelivery).filter(webhook_id=delivery.webhook_id), found):
         if same.update(duplicate_count=F("duplicate_count") + 1):
             if pin and not used:
@@ -216,6 +247,7 @@ def _taken_over(delivery: WebhookDelivery) -> dict[str, object]:
         "body": delivery.body,
         "size": delivery.size,
         "user_metadata": delivery.user_metadata,
+        "redacted": delivery.redacted,
         "sealed": delivery.sealed,
         "state": WebhookDelivery.State.RECEIVED,
         "sweep_at": clock.now(),

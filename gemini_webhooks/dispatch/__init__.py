@@ -8,19 +8,18 @@ off is in the database, where the sweeper finds it.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.db import Error as DatabaseTrouble
 from django.db import transaction
 
-from gemini_webhooks import deliveries
+from gemini_webhooks import deliveries, logs
 from gemini_webhooks.dispatch import messages
 from gemini_webhooks.dispatch.publisher import Publisher
 from gemini_webhooks.processing import Handoff
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 _publisher = Publisher()
 
@@ -49,9 +48,9 @@ def hand_off(delivery_id: int) -> None:
     transaction.on_commit(publish, using=deliveries.alias(), robust=True)
 
 
-def hand_off_all(handoffs: Sequence[Handoff]) -> None:
-    """Have workers do what is due, as soon as the current transaction has committed."""
-    transaction.on_commit(lambda: _publish(handoffs), using=deliveries.alias(), robust=True)
+def hand_off_all(find: Callable[[], Sequence[Handoff]]) -> None:
+    """Have workers do what ``find`` returns, once the current transaction has committed."""
+    transaction.on_commit(lambda: _publish(find()), using=deliveries.alias(), robust=True)
 
 
 def _publish(handoffs: Sequence[Handoff]) -> bool:

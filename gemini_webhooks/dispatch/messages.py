@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from celery import Celery
+from celery import Celery, current_task
 from celery.app import app_or_default
 from kombu.exceptions import OperationalError
 
+from gemini_webhooks import observe
 from gemini_webhooks.exceptions import BrokerUnavailable
 from gemini_webhooks.processing import Handoff
 
@@ -42,24 +44,53 @@ def site_app() -> Celery:
     return _remembered[0] if is_fallback and _remembered else app
 
 
-def publish(handoffs: Iterable[Handoff], *, app: Celery | None = None, retry: bool = True) -> None:
+@contextmanager
+def taken() -> Iterator[None]:
+    """Around a task: what is done because of the message that a worker took.
+
+    A task that is called as a function has none.
+    """
+    if not current_task or current_task.request.called_directly:  # type: ignore[truthy-bool]  # a proxy, of None at times
+        yield
+        return
+    request = current_task.request
+    queue = str((request.delivery_info or {}).get("routing_key") or "")
+    # Headers are attributes of the request, but a mapping where the task runs eagerly.
+    headers = {**(request.headers or {}), **vars(request)}
+    with observe.message(current_task.name, queue, str(request.id), headers):
+        yield
+
+
+def publish(
+    handoffs: Iterable[Handoff],
+    *,
+    app: Celery | None = None,
+    retry: bool = True,
+    detached: bool = False,
+) -> None:
     """Send a message for each that is due soon.
 
     Args:
         handoffs: what is to be done next.
         app: the Celery app; :func:`site_app` by default.
         retry: try again, as Celery's ``task_publish_retry_policy`` says, if the broker is down.
+        detached: nothing that goes on here is the reason for it: its trace is its own.
 
     Raises:
         BrokerUnavailable: the sweeper repeats it later.
     """
-    tasks = (app or site_app()).tasks
+    site = app or site_app()
     try:
         for handoff in handoffs:
             if handoff.delay > MAX_COUNTDOWN_SECONDS:
                 continue
+            task = TASKS[handoff.kind]
+            queue = handoff.queue or str(site.conf.task_default_queue)
             options: dict[str, Any] = {"queue": handoff.queue, "countdown": handoff.delay or None}
-            tasks[TASKS[handoff.kind]].apply_async((handoff.id,), retry=retry, **options)
+            with observe.sending(task, queue, detached=detached) as sent:
+                options["headers"] = sent.headers or None
+                result = site.tasks[task].apply_async((handoff.id,), retry=retry, **options)
+                sent.message_id = result.id
     except OperationalError as error:
         raise BrokerUnavailable(
             f"Celery's broker does not take messages ({type(error).__name__}); "

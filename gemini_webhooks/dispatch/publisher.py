@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 
 from celery import Celery
 
+from gemini_webhooks import logs, observe
 from gemini_webhooks.dispatch import messages
 from gemini_webhooks.processing import Handoff
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 #: How long a request waits for the broker at most, in seconds.
 PUBLISH_SECONDS = 1.0
@@ -27,7 +28,8 @@ class Publisher:
     """Publishes from one thread; knows when the broker is not worth asking."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Future[None], Sequence[Handoff], Celery]] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Future[None], Sequence[Handoff], Celery, Context]]
+        self._jobs = SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._cool_until = 0.0
@@ -40,14 +42,17 @@ class Publisher:
     def publish(self, handoffs: Sequence[Handoff]) -> bool:
         """Publish messages; ``False`` if that failed, took too long or was not tried."""
         if self.cooling:
+            observe.not_handed_off("cooling_down")
             return False
         self._start()
         done: Future[None] = Future()
-        self._jobs.put((done, handoffs, messages.site_app()))
+        # The thread goes on with the trace of the request, and its log lines are about the same.
+        self._jobs.put((done, handoffs, messages.site_app(), copy_context()))
         try:
             done.result(timeout=PUBLISH_SECONDS)
         except NotInTime:
             done.cancel()
+            observe.not_handed_off("timeout")
             self._cool_down(f"no answer within {PUBLISH_SECONDS:g} s")
             return False
         except Exception as error:  # noqa: BLE001  # every transport has errors of its own
@@ -66,11 +71,11 @@ class Publisher:
 
     def _work(self) -> None:
         while True:
-            done, handoffs, app = self._jobs.get()
+            done, handoffs, app, context = self._jobs.get()
             if not done.set_running_or_notify_cancel():
                 continue
             try:
-                messages.publish(handoffs, app=app, retry=False)
+                context.run(messages.publish, handoffs, app=app, retry=False)
             except Exception as error:  # noqa: BLE001  # raised again where the result is awaited
                 done.set_exception(error)
             else:

@@ -2,8 +2,12 @@
 
 from django.db import migrations, models
 
+from gemini_webhooks import schema
+
 
 class Migration(migrations.Migration):
+    # Each step locks what it needs and no more; see gemini_webhooks.schema.
+    atomic = False
 
     dependencies = [
         ('gemini_webhooks', '0001_initial'),
@@ -14,17 +18,17 @@ class Migration(migrations.Migration):
             name='signingsecret',
             options={'ordering': ['-created_at', '-pk'], 'permissions': [('reveal_signingsecret', 'Can see a signing secret, once')], 'verbose_name': 'signing secret', 'verbose_name_plural': 'signing secrets'},
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='signingsecret',
             name='revealed_at',
             field=models.DateTimeField(blank=True, editable=False, null=True, verbose_name='shown'),
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='signingsecret',
             name='revealed_by',
             field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=254, verbose_name='shown to'),
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='webhookendpoint',
             name='state_changed_at',
             field=models.DateTimeField(blank=True, editable=False, null=True, verbose_name='state since'),

@@ -5,15 +5,19 @@ import django.utils.timezone
 import gemini_webhooks.models.fields
 from django.db import migrations, models
 
+from gemini_webhooks import schema
+
 
 class Migration(migrations.Migration):
+    # Each step locks what it needs and no more; see gemini_webhooks.schema.
+    atomic = False
 
     dependencies = [
         ('gemini_webhooks', '0002_endpoint_state_and_revealed_secrets'),
     ]
 
     operations = [
-        migrations.CreateModel(
+        schema.CreateModelOnline(
             name='ResourceLock',
             fields=[
                 ('name', models.CharField(max_length=4, primary_key=True, serialize=False, verbose_name='name')),
@@ -24,27 +28,27 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'resource locks',
             },
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='job',
             name='checked_at',
             field=models.DateTimeField(blank=True, null=True, verbose_name='Google asked'),
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='job',
             name='endpoint',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='jobs', to='gemini_webhooks.webhookendpoint', verbose_name='endpoint'),
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='job',
             name='last_error',
             field=models.CharField(blank=True, db_default='', default='', max_length=1000, verbose_name='last error'),
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='job',
             name='name',
             field=models.CharField(blank=True, db_default='', default='', max_length=500, verbose_name='name'),
         ),
-        migrations.AddField(
+        schema.AddFieldOnline(
             model_name='webhookdelivery',
             name='occasion',
             field=gemini_webhooks.models.fields.OptionalExactCharField(editable=False, max_length=300, null=True, verbose_name='occasion'),
@@ -59,7 +63,7 @@ class Migration(migrations.Migration):
             name='state',
             field=models.CharField(choices=[('submitted', 'submitted'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('cancelled', 'cancelled'), ('expired', 'expired'), ('requires_action', 'requires action'), ('lost', 'lost: its end cannot be found out')], default='submitted', max_length=20, verbose_name='state'),
         ),
-        migrations.AddConstraint(
+        schema.AddUniqueOnline(
             model_name='webhookdelivery',
             constraint=models.UniqueConstraint(fields=('occasion',), name='gw_delivery_occasion'),
         ),

@@ -39,6 +39,11 @@ class WebhookDelivery(models.Model):
         WEBHOOK = "webhook", _("webhook")
         RECONCILER = "reconciler", _("reconciler")
 
+    class EmptiedBy(models.TextChoices):
+        RETENTION = "retention", _("retention")
+        ERASURE = "erasure", _("erasure")
+        REDACTION = "redaction", _("redaction")
+
     webhook_id = ExactCharField(_("webhook id"), max_length=255, unique=True)
     endpoint = models.ForeignKey(
         WebhookEndpoint,
@@ -71,6 +76,20 @@ class WebhookDelivery(models.Model):
     received_at = models.DateTimeField(_("received"), default=timezone.now)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.RECEIVED)
     body = models.BinaryField(_("body"), null=True, help_text=_("Empty once pruned."))
+    #: Since when there is neither body nor metadata, and why. The defaults of the database, here
+    #: and below, are for processes of the version before, during an upgrade.
+    emptied_at = models.DateTimeField(_("content removed"), null=True, editable=False)
+    emptied_by = models.CharField(
+        _("content removed by"),
+        max_length=10,
+        choices=EmptiedBy,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+    )
+    #: ``REDACT`` changed the body, or the metadata, before they were stored.
+    redacted = models.BooleanField(_("redacted"), default=False, db_default=False, editable=False)
     size = models.PositiveIntegerField(_("size in bytes"), default=0)
     duplicate_count = models.PositiveIntegerField(_("duplicates"), default=0)
     source = models.CharField(_("source"), max_length=20, choices=Source, default=Source.WEBHOOK)
@@ -94,6 +113,8 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["event_type", "-received_at"], name="gw_delivery_by_type"),
             models.Index(fields=["resource_id"], name="gw_delivery_by_resource"),
             models.Index(fields=["state", "sweep_at"], name="gw_delivery_to_sweep"),
+            # Finds what still has its content without a look at what has lost it.
+            models.Index(fields=["emptied_at", "received_at", "id"], name="gw_delivery_to_empty"),
         ]
 
     def __str__(self) -> str:
@@ -134,10 +155,17 @@ class ReceiverRun(models.Model):
         help_text=_("The result file that it waits for."),
     )
     queue = models.CharField(_("queue"), max_length=255, blank=True)
+    #: Name of the :class:`Lane` whose limit it obeys; empty once it has ended. The defaults of the
+    #: database are for processes of the version before, during an upgrade.
+    lane = ExactCharField(_("lane"), max_length=255, blank=True, default="", db_default="")
+    #: Since when it waits for a place in its lane; ``None`` if it does not.
+    parked_at = models.DateTimeField(_("waits for a place since"), null=True, blank=True)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
-    #: ``None`` while it waits for its result file, and once it has ended.
+    #: ``None`` while it waits for its result file or in its lane, and once it has ended.
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    #: How often the sweeper has handed it on since it was due.
+    sweeps = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     last_error = models.TextField(_("last error"), blank=True)
     #: How the coming attempt came about, and for whom.
     trigger = models.CharField(_("trigger"), max_length=20, default="delivery")
@@ -161,6 +189,7 @@ class ReceiverRun(models.Model):
             models.Index(fields=["state", "next_attempt_at"], name="gw_run_due"),
             models.Index(fields=["state", "lease_until"], name="gw_run_leased"),
             models.Index(fields=["receiver", "state"], name="gw_run_by_receiver"),
+            models.Index(fields=["lane", "parked_at"], name="gw_run_in_lane"),
         ]
 
     def __str__(self) -> str:
@@ -221,6 +250,8 @@ class TokenUse(models.Model):
     webhook_id = ExactCharField(_("webhook id"), max_length=255)
     body_digest = models.CharField(_("digest of the body"), max_length=64)
     used_at = models.DateTimeField(_("first used"), default=timezone.now, db_index=True)
+    #: When the token itself ends; rows of older versions do not know.
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("token use")

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gemini_webhooks.conf import settings
-from gemini_webhooks.exceptions import UnreadableRow
+from gemini_webhooks.exceptions import ResultRemoved, UnreadableRow
 
 if TYPE_CHECKING:
     from gemini_webhooks.models.results import ResultFile
@@ -78,8 +78,14 @@ class RowCount(int):
         """Yield each row as a dict, reading one line at a time.
 
         Raises:
+            ResultRemoved: the file was removed by retention, or on request.
             UnreadableRow: a line is not a JSON object.
         """
+        if self.result.state == self.result.State.REMOVED:
+            raise ResultRemoved(
+                "the result file was removed; a replay of its delivery fetches it again, as long "
+                "as Google has it"
+            )
         with self.result.file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():

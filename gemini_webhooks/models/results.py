@@ -19,6 +19,7 @@ class ResultFile(models.Model):
         RETRYING = "retrying", _("retrying")
         COMPLETE = "complete", _("complete")
         FAILED = "failed", _("failed")
+        REMOVED = "removed", _("removed")
 
     delivery = models.ForeignKey(
         WebhookDelivery,
@@ -42,6 +43,8 @@ class ResultFile(models.Model):
     error = models.TextField(_("error"), blank=True)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    #: How often the sweeper has handed it on since it was due.
+    sweeps = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     claim = models.CharField(_("claim"), max_length=32, blank=True)
     lease_until = models.DateTimeField(_("lease ends"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
@@ -57,6 +60,7 @@ class ResultFile(models.Model):
         indexes = [
             models.Index(fields=["state", "next_attempt_at"], name="gw_result_due"),
             models.Index(fields=["state", "lease_until"], name="gw_result_leased"),
+            models.Index(fields=["state", "finished_at"], name="gw_result_finished"),
         ]
 
     def __str__(self) -> str:

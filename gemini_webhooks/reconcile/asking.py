@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,14 +9,14 @@ from typing import Literal
 
 from django.db import Error as DatabaseTrouble
 
-from gemini_webhooks import deliveries, dispatch, events, gateway
+from gemini_webhooks import deliveries, dispatch, events, gateway, logs
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError
 from gemini_webhooks.gateway import RemoteJob
 from gemini_webhooks.models import Job
 from gemini_webhooks.reconcile import ledger
 from gemini_webhooks.verification import VerifiedRequest
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 MAX_WEBHOOK_ID_LENGTH = 255
 Outcome = Literal["found", "known", "running", "lost", "failed"]

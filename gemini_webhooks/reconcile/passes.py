@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from gemini_webhooks import deliveries, gateway
+from gemini_webhooks import deliveries, gateway, logs
 from gemini_webhooks.conf import SETTING, settings
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.events import bare_id
@@ -19,7 +18,7 @@ from gemini_webhooks.models import Job
 from gemini_webhooks.reconcile import ledger
 from gemini_webhooks.reconcile.asking import ask, end_of
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 #: No new job is begun after so many seconds: a task must end before its broker gives it up.
 PASS_SECONDS = 300.0

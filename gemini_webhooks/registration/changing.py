@@ -6,7 +6,6 @@ the same call again mends it, and a sync shows the difference until then.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseTrouble
 
-from gemini_webhooks import clock, gateway
+from gemini_webhooks import clock, gateway, logs
 from gemini_webhooks.deliveries import alias
 from gemini_webhooks.exceptions import (
     ConfigurationError,
@@ -27,7 +26,7 @@ from gemini_webhooks.registration import leftovers
 from gemini_webhooks.registration.creating import distinct
 from gemini_webhooks.storable import is_storable
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 State = WebhookEndpoint.State
 #: What only this site knows, so that Google is not asked.

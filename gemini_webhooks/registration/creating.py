@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseTrouble
 from django.db import IntegrityError, transaction
 
-from gemini_webhooks import clock, gateway, jobs
+from gemini_webhooks import clock, gateway, jobs, logs
 from gemini_webhooks.deliveries import alias, rows
 from gemini_webhooks.events import CATALOGUE
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError, RegistrationError
@@ -19,7 +18,7 @@ from gemini_webhooks.models import WebhookEndpoint
 from gemini_webhooks.registration import leftovers, secrets
 from gemini_webhooks.storable import is_storable
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 
 def create(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,13 +9,13 @@ from django.db import Error as DatabaseTrouble
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet
 
-from gemini_webhooks import clock, endpoints, gateway
+from gemini_webhooks import clock, endpoints, gateway, logs
 from gemini_webhooks.deliveries import alias, rows
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError, RegistrationError
 from gemini_webhooks.models import SigningSecret, WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.registration import leftovers, secrets
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 #: How long Google signs with the old secret too, unless it is revoked at once (protocol: 24 h).
 GRACE = timedelta(hours=24)

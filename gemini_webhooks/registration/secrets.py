@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,13 +9,13 @@ from functools import partial
 from django.db import Error as DatabaseTrouble
 from django.db import transaction
 
-from gemini_webhooks import ciphers, clock, endpoints
+from gemini_webhooks import ciphers, clock, endpoints, logs
 from gemini_webhooks.deliveries import alias, rows
 from gemini_webhooks.exceptions import ConfigurationError, RegistrationError
 from gemini_webhooks.models import SigningSecret, WebhookEndpoint
 from gemini_webhooks.verification import parse_secret, secret_hint
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

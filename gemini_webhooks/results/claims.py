@@ -56,6 +56,7 @@ def take(result_id: int) -> Claim | None:
             lease_until=clock.after(LEASE_SECONDS),
             attempts=F("attempts") + 1,
             next_attempt_at=None,
+            sweeps=0,
         )
     )
     if not mine:
@@ -120,6 +121,12 @@ def fail(held: Claim, error: str) -> None:
         lease_until=None,
         finished_at=clock.now(),
     )
+
+
+def removed(result: ResultFile) -> None:
+    """The file of a complete result is not in the storage any more; all else stays known."""
+    same = rows().filter(pk=result.pk, state=ResultFile.State.COMPLETE, file=result.file.name)
+    same.update(state=ResultFile.State.REMOVED, file="")
 
 
 def _update(held: Claim, **changes: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 import re
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import BinaryIO, Literal
 from django.core.files import File
 from django.db import Error as DatabaseTrouble
 
-from gemini_webhooks import clock, deliveries
+from gemini_webhooks import clock, deliveries, logs, observe
 from gemini_webhooks.backoff import retry_delay
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import ResultError
@@ -25,7 +24,7 @@ from gemini_webhooks.results.sources import source_for
 from gemini_webhooks.results.transfer import Transfer
 from gemini_webhooks.results.types import Description
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 #: The claim is renewed, and the progress shown, this often at most.
 PROGRESS_SECONDS = 1.0
@@ -62,6 +61,13 @@ def fetch(result_id: int) -> FetchOutcome:
     held = claims.take(result_id)
     if held is None:
         return _as_it_stands(result_id)
+    with observe.fetching(held.result) as seen:
+        outcome = _outcome(held)
+        seen.outcome = outcome.state
+        return outcome
+
+
+def _outcome(held: Claim) -> FetchOutcome:
     try:
         return _attempt(held)
     except ClaimLost as lost:
@@ -102,8 +108,12 @@ def _fetch(held: Claim) -> None:
     with spool.part_file(result.pk, result.source_uri, described.generation) as file:
         transfer = Transfer(file, described, progress)
         progress(transfer.done, now=True)
-        if not transfer.is_whole:
-            source.copy_to(transfer, described, transfer.done)
+        there = transfer.done
+        try:
+            if not transfer.is_whole:
+                source.copy_to(transfer, described, transfer.done)
+        finally:
+            observe.fetched(transfer.done - there)
         transfer.verify()
         counted = _count(file, held, described, progress)
         _store(held, file, described, transfer.done, counted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from gemini_webhooks import logs
 from gemini_webhooks.exceptions import ConfigurationError, Unauthorised, Undecided
 from gemini_webhooks.verification import shared
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 #: Share of its lifetime after which the key set is fetched again, while it still holds.
 REFRESH_AT = 0.8

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import jwt
@@ -55,7 +55,7 @@ def verify(
     claims = _signed_claims(token, key_set.find(key_id))
     _check_audience(claims, rules)
     _check_issuer(claims, rules)
-    _check_lifetime(claims, rules, now.timestamp())
+    expires = _check_lifetime(claims, rules, now.timestamp())
     binding, vouched_body = bindings.check(claims, headers.webhook_id, body)
     return VerifiedRequest(
         webhook_id=headers.webhook_id,
@@ -64,6 +64,7 @@ def verify(
         binding=binding,
         key_hint=key_id,
         token_digest=hashlib.sha256(token.encode()).hexdigest(),
+        token_expires_at=datetime.fromtimestamp(expires, UTC),
     )
 
 
@@ -118,7 +119,8 @@ def _check_issuer(claims: Mapping[str, Any], rules: TokenRules) -> None:
         )
 
 
-def _check_lifetime(claims: Mapping[str, Any], rules: TokenRules, now: float) -> None:
+def _check_lifetime(claims: Mapping[str, Any], rules: TokenRules, now: float) -> float:
+    """Returns when it ends: by its own words, else by its age."""
     issued, expires, begins = (_time(claims, name) for name in ("iat", "exp", "nbf"))
     tolerance = rules.tolerance_seconds
     if issued is None and expires is None:
@@ -134,6 +136,7 @@ def _check_lifetime(claims: Mapping[str, Any], rules: TokenRules, now: float) ->
             raise Unauthorised(
                 "token_not_yet_valid", f"the token begins to be valid in {start - now:.0f} s"
             )
+    return (issued or now) + rules.max_age_seconds if expires is None else expires
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:

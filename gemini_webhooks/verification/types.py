@@ -73,6 +73,8 @@ class VerifiedRequest:
         key_hint: hint of the secret, or the key id of the token.
         secret_id: primary key of the ``SigningSecret`` that matched, if it has one.
         token_digest: SHA-256 of the token, hex; empty unless ``signing`` is ``jwt``.
+        token_expires_at: aware time from which on the token is refused, give or take the
+            tolerance; ``None`` unless ``signing`` is ``jwt``.
         sealed_metadata: what a valid seal says; ``None`` without a seal.
     """
 
@@ -83,4 +85,5 @@ class VerifiedRequest:
     key_hint: str = ""
     secret_id: int | None = None
     token_digest: str = field(default="", repr=False)
+    token_expires_at: datetime | None = None
     sealed_metadata: Mapping[str, Any] | None = field(default=None, repr=False)

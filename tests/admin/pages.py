@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from django.contrib.admin.utils import quote
 from django.urls import reverse
 
 from gemini_webhooks.models import (
     Attempt,
+    Erasure,
     Job,
+    Lane,
     ReceiverRun,
     RejectedRequest,
     ResultFile,
@@ -22,6 +25,8 @@ MODELS = [
     ResultFile,
     RejectedRequest,
     Job,
+    Lane,
+    Erasure,
 ]
 
 
@@ -34,11 +39,11 @@ def add_url(model):
 
 
 def page_url(row):
-    return reverse(f"admin:gemini_webhooks_{row._meta.model_name}_change", args=[row.pk])
+    return reverse(f"admin:gemini_webhooks_{row._meta.model_name}_change", args=[quote(row.pk)])
 
 
 def delete_url(row):
-    return reverse(f"admin:gemini_webhooks_{row._meta.model_name}_delete", args=[row.pk])
+    return reverse(f"admin:gemini_webhooks_{row._meta.model_name}_delete", args=[quote(row.pk)])
 
 
 def text_of(response):

@@ -10,7 +10,9 @@ from django.core.files.base import ContentFile
 from gemini_webhooks import ciphers, clock
 from gemini_webhooks.models import (
     Attempt,
+    Erasure,
     Job,
+    Lane,
     ReceiverRun,
     RejectedRequest,
     ResultFile,
@@ -108,6 +110,15 @@ def job(number=1, **values):
     return Job.objects.create(**{**defaults, **values})
 
 
+def lane(name="shop.receivers.store_rows", limit=2):
+    return Lane.objects.create(name=name, limit=limit)
+
+
+def erasure(**values):
+    defaults = {"kind": Erasure.Kind.METADATA, "subject": "tenant", "actor": "ada", "deliveries": 3}
+    return Erasure.objects.create(**{**defaults, **values})
+
+
 def family(number=1, **values):
     """One row of every kind, hanging together."""
     at = endpoint(slug=f"orders-{number}")
@@ -121,6 +132,8 @@ def family(number=1, **values):
         result(came, file=ContentFile(b"{}\n", name=f"out-{number}.jsonl"), rows=1, size=3),
         rejection(),
         job(number, delivery=came),
+        lane(f"shop.receivers.store_rows tenant={number}"),
+        erasure(),
     ]
 
 
@@ -200,6 +213,8 @@ def hostile_family(number=2):
             state=MARKUP[:20],
             delivery=came,
         ),
+        lane(f"{number}{long}"[:255], limit=2**31 - 1),
+        erasure(kind=MARKUP[:10], subject=long, digest=MARKUP[:64], actor=long),
     ]
 
 

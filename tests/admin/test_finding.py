@@ -6,11 +6,14 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.admin.utils import unquote
 
 from gemini_webhooks import clock
 from gemini_webhooks.models import (
     Attempt,
+    Erasure,
     Job,
+    Lane,
     ReceiverRun,
     RejectedRequest,
     ResultFile,
@@ -28,7 +31,8 @@ FAR_OFF = str(clock.for_database(datetime(2999, 1, 1, tzinfo=UTC)))
 def found(browser, model, **query):
     """Primary keys of the rows that the list shows."""
     text = text_of(browser.get(list_url(model), query))
-    return {int(pk) for pk in re.findall(rf"/{model._meta.model_name}/(\d+)/change/", text)}
+    shown = re.findall(rf"/{model._meta.model_name}/([^/]+)/change/", text)
+    return {model._meta.pk.to_python(unquote(pk)) for pk in shown}
 
 
 @pytest.fixture
@@ -117,6 +121,9 @@ def test_a_hostile_search_finds_nothing(browser, deliveries, model, words):
         (Job, {"kind__exact": "operation"}),
         (Job, {"q": "batch-2"}),
         (Job, {"q": "evt_0002"}),
+        (Lane, {"q": "send_mail"}),
+        (Erasure, {"q": "batch-9"}),
+        (Erasure, {"kind__exact": "resource"}),
     ],
 )
 def test_the_other_lists_are_filtered_and_searched(browser, model, query):
@@ -143,4 +150,21 @@ def second_family():
         ),
         WebhookEndpoint: rows.endpoint("second", state=WebhookEndpoint.State.DISABLED),
         Job: rows.job(2, delivery=came, state=Job.State.FAILED, kind=Job.Kind.OPERATION),
+        Lane: rows.lane("shop.receivers.send_mail"),
+        Erasure: rows.erasure(kind=Erasure.Kind.RESOURCE, subject="batch-9"),
     }
+
+
+@pytest.mark.parametrize("name", ["lane__exact", "receiver__exact", "name"])
+def test_a_filter_with_a_nul_is_none(browser, name):
+    model = Lane if name == "name" else ReceiverRun
+    answer = browser.get(list_url(model), {name: "a\0b"})
+    assert answer.status_code == 302
+    assert answer.url == f"{list_url(model)}?e=1"
+    assert browser.get(answer.url).status_code == 200
+
+
+def test_nothing_has_a_nul_in_its_name(browser, monkeypatch):
+    monkeypatch.setattr(Lane._default_manager, "get_queryset", None)  # not even asked
+    answer = browser.get(f"{list_url(Lane)}a%00b/change/")
+    assert (answer.status_code, answer.url) == (302, "/admin/")

@@ -105,6 +105,50 @@ def test_a_body_that_is_not_indented_says_why(browser, body, note):
     assert note in page(browser, rows.delivery(body=body))
 
 
+@pytest.mark.parametrize(
+    ("emptied_by", "words"),
+    [
+        ("retention", "Removed by retention, Jan. 2, 2030, 1 p.m."),
+        ("erasure", "Erased on request, Jan. 2, 2030, 1 p.m."),
+        ("redaction", "Not stored: REDACT could not look into it."),
+    ],
+)
+def test_a_delivery_page_says_when_and_why_its_content_was_removed(browser, emptied_by, words):
+    when = clock.for_database(datetime(2030, 1, 2, 12, 0, tzinfo=UTC))
+    came = rows.delivery(body=None, emptied_at=when, emptied_by=emptied_by)
+    text = page(browser, came)
+
+    assert words in text
+    assert "If there was any, it was removed with the body." in text
+    assert "No receiver has run." in text
+    WebhookDelivery.objects.update(state=WebhookDelivery.State.UNREADABLE)
+    assert "Receivers are not run without a body." in page(browser, came)
+
+
+def test_a_delivery_page_says_that_what_is_stored_is_not_what_was_signed(browser):
+    text = page(browser, rows.delivery(redacted=True))
+
+    assert "REDACT took something out of it." in text
+    assert "the body as it was before REDACT" in text
+
+
+def test_a_result_whose_file_was_removed_says_so(browser):
+    came = rows.delivery()
+    gone = rows.result(came, state=ResultFile.State.REMOVED, rows=3)
+
+    assert "removed from the storage" in page(browser, gone)
+    assert "removed from the storage" in page(browser, came)
+
+
+def test_an_erasure_page_says_who_and_whether_it_came_to_its_end(browser):
+    began, ended = rows.erasure(), rows.erasure(finished_at=clock.now())
+    text = page(browser, began)
+
+    assert "ada" in text
+    assert "not yet, or it was interrupted" in text
+    assert "not yet, or it was interrupted" not in page(browser, ended)
+
+
 def test_metadata_keeps_what_a_browser_cannot_be_sent(browser):
     text = page(browser, rows.delivery(user_metadata={"tenant": "\ud800", "名": "値"}))
     assert block(text, "User metadata") == '{\n  "tenant": "\\ud800",\n  "名": "値"\n}'
@@ -151,6 +195,28 @@ def test_a_run_that_waits_for_its_result_file_says_so(browser):
     waiting = rows.run(came, state=ReceiverRun.State.PENDING, result=rows.result(came))
     assert "once its result file is complete" in page(browser, came)
     assert "once its result file is complete" in page(browser, waiting)
+
+
+def test_a_run_that_waits_in_its_lane_says_so_and_the_lane_counts_it(browser):
+    lane = rows.lane('note tenant="acme/_5F"', limit=1)
+    state, came = ReceiverRun.State, rows.delivery()
+    parked = clock.after(-3600)
+    waiting = rows.run(
+        came, "second", state=state.PENDING, lane=lane.name, parked_at=parked,
+        result=rows.result(came),
+    )  # fmt: skip
+    leased = {"state": state.RUNNING, "lane": lane.name}
+    rows.run(came, "first", lease_until=clock.after(60), **leased)
+    rows.run(came, "dead", lease_until=clock.after(-60), **leased)
+    said = "once there is a place in its lane, “note tenant=&quot;acme/_5F&quot;”"
+
+    assert said in page(browser, came)
+    assert said in page(browser, waiting)
+    text = page(browser, lane)
+    numbers = re.findall(r'class="readonly">(\d+)<', text)
+    assert numbers == ["1", "1", "1"]  # its limit, executed, waiting
+    runs = html.unescape(re.search(r'href="([^"]*lane__exact[^"]*)"', text)[1])
+    assert "3 receiver runs" in text_of(browser.get(runs))
 
 
 def test_a_run_page_shows_its_attempts_with_the_traceback_folded(browser):

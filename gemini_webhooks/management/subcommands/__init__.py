@@ -1,0 +1,38 @@
+"""The subcommands of ``manage.py gemini_webhooks``, in the order in which help shows them."""
+
+from gemini_webhooks.management.subcommands.base import Subcommand, require_text
+from gemini_webhooks.management.subcommands.comparing import Doctor, Reconcile, Sync
+from gemini_webhooks.management.subcommands.endpoints import (
+    Create,
+    Delete,
+    Endpoints,
+    Ping,
+    Update,
+)
+from gemini_webhooks.management.subcommands.retention import Erase, Prune
+from gemini_webhooks.management.subcommands.secrets import Reencrypt, Revoke, Rotate
+from gemini_webhooks.management.subcommands.working import Drain, Replay, Sweep
+
+__all__ = ["SUBCOMMANDS", "Subcommand", "require_text"]
+
+SUBCOMMANDS: dict[str, type[Subcommand]] = {
+    subcommand.name: subcommand
+    for subcommand in (
+        Endpoints,
+        Create,
+        Update,
+        Rotate,
+        Revoke,
+        Delete,
+        Sync,
+        Reencrypt,
+        Ping,
+        Replay,
+        Sweep,
+        Drain,
+        Reconcile,
+        Prune,
+        Erase,
+        Doctor,
+    )
+}
