@@ -173,6 +173,11 @@ class CreateModelOnline(_Online, CreateModel):
             _briefly(editor, plainly)
 
 
+def has_column(editor: Any, model: type[models.Model], name: str) -> bool:
+    """Whether the table of ``model`` has a column: a migration may have been interrupted."""
+    return name in _columns(editor, model)
+
+
 def _refuse_transaction(operation: Operation, editor: Any) -> None:
     if editor.connection.in_atomic_block:
         raise NotSupportedError(

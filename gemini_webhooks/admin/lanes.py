@@ -32,10 +32,14 @@ class LaneAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         executed = Q(state=ReceiverRun.State.RUNNING, lease_until__gte=clock.now())
-        lanes: QuerySet[Any] = super().get_queryset(request).annotate(
-            executed_now=_of_runs(Count("pk", filter=executed)),
-            parked_now=_of_runs(Count("pk", filter=Q(parked_at__isnull=False))),
-            parked_since=_of_runs(Min("parked_at")),
+        lanes: QuerySet[Any] = (
+            super()
+            .get_queryset(request)
+            .annotate(
+                executed_now=_of_runs(Count("pk", filter=executed)),
+                parked_now=_of_runs(Count("pk", filter=Q(parked_at__isnull=False))),
+                parked_since=_of_runs(Min("parked_at")),
+            )
         )
         return lanes
 

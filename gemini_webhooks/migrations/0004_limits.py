@@ -10,8 +10,10 @@ from gemini_webhooks import schema
 
 
 def let_all_in(apps: Any, schema_editor: Any) -> None:
-    runs = apps.get_model('gemini_webhooks', 'ReceiverRun').objects.using(schema_editor.connection.alias)
-    runs.filter(parked_at__isnull=False, state__in=['pending', 'retrying']).update(
+    model = apps.get_model('gemini_webhooks', 'ReceiverRun')
+    if not schema.has_column(schema_editor, model, 'parked_at'):
+        return  # going back was interrupted after this
+    model.objects.using(schema_editor.connection.alias).filter(parked_at__isnull=False, state__in=['pending', 'retrying']).update(
         parked_at=None, next_attempt_at=timezone.now()
     )
 
