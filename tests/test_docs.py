@@ -454,7 +454,11 @@ def test_outputs_of_commands_are_real(static: StaticSender) -> None:
 def test_prune_and_erase_print_what_their_examples_show(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builtins.input", lambda question: print(question) or "tenant=acme")
+    def answer(question: str) -> str:
+        sys.stdout.write(f"{question}\n")
+        return "tenant=acme"
+
+    monkeypatch.setattr("builtins.input", answer)
     for name in ("prune", "erase"):
         [block] = [
             block.text
