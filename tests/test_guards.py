@@ -905,4 +905,6 @@ def test_delay_after_very_many_attempts_is_still_a_number() -> None:
 def test_retention_that_is_given_in_part_keeps_the_other_defaults(settings: Any) -> None:
     settings.GEMINI_WEBHOOKS = {"RETENTION_DAYS": {"payloads": 1}}
 
-    assert conf.settings.RETENTION_DAYS == {"payloads": 1, "deliveries": 365, "rejections": 7}
+    defaults = conf.Settings.RETENTION_DAYS
+    assert defaults.keys() == {"payloads", "results", "deliveries", "rejections"}
+    assert {**defaults, "payloads": 1} == conf.settings.RETENTION_DAYS

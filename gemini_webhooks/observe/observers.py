@@ -55,10 +55,17 @@ _complaints: set[str] = set()
 
 
 def start() -> None:
-    """Have those of the :data:`LIBRARIES` observe that are installed."""
-    for library, module in LIBRARIES.items():
+    """Have those of the :data:`LIBRARIES` observe that are installed; again changes nothing.
+
+    Django makes apps ready anew when tests change ``INSTALLED_APPS``.
+    """
+    started = {type(observer).__module__ for observer in _observers}
+    for library, name in LIBRARIES.items():
+        module = f"gemini_webhooks.observe.{name}"
+        if module in started:
+            continue
         try:
-            _observers.append(import_module(f"gemini_webhooks.observe.{module}").Observing())
+            _observers.append(import_module(module).Observing())
         except ModuleNotFoundError as missing:
             if (missing.name or "").partition(".")[0] != library:
                 raise

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import OperationalError, connections
 from django.test import Client
 from django.urls import path
@@ -386,6 +387,14 @@ def test_urls_of_the_page(client: Client, settings: Any) -> None:
     settings.ROOT_URLCONF = tuple(namespace["urlpatterns"])
 
     assert client.get("/internal/metrics").status_code == 200
+
+
+def test_becoming_ready_again_starts_no_observer_twice() -> None:
+    before = list(_observers)
+
+    apps.get_app_config("gemini_webhooks").ready()
+
+    assert _observers == before
 
 
 def test_observers_are_those_that_are_installed() -> None:
