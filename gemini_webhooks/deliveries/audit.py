@@ -13,6 +13,7 @@ from gemini_webhooks.storable import storable_text
 
 MAX_TRACEBACK_LENGTH = 32_768
 MAX_SUMMARY_LENGTH = 2000
+MAX_CLASS_LENGTH = 255
 
 
 def log(run: ReceiverRun, outcome: str, *, error: BaseException | None = None) -> None:
@@ -26,13 +27,15 @@ def log(run: ReceiverRun, outcome: str, *, error: BaseException | None = None) -
         started=run.claimed_at or clock.now(),
         finished=clock.now(),
         outcome=outcome,
-        error_class=_class_name(error)[:255] if error else "",
+        error_class=class_name(error) if error else "",
         traceback=_traceback(error) if error else "",
     )
 
 
-def _class_name(error: BaseException) -> str:
-    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+def class_name(error: BaseException) -> str:
+    """The dotted name of its class; a built-in one has no module before it."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    return storable_text(name, MAX_CLASS_LENGTH)
 
 
 def summary(error: BaseException) -> str:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes
-from gemini_webhooks.deliveries.audit import log, summary
+from gemini_webhooks.deliveries.audit import class_name, log, summary
 from gemini_webhooks.deliveries.common import LEASE_SECONDS, WAITING, LeaseLost, alias, rows
 from gemini_webhooks.deliveries.progress import fail
 from gemini_webhooks.models import Attempt, ReceiverRun
 
 #: The clocks of two workers differ; a message may come so much before the run is due.
 CLOCK_SKEW_SECONDS = 1
+#: The error class of runs that no worker survived.
+WORKER_LOST = "worker lost"
+_NO_ERROR: dict[str, Any] = {"last_error": "", "error_class": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,7 @@ def succeed(held: Claim) -> None:
     Raises:
         LeaseLost: the run belongs to somebody else by now.
     """
-    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SUCCEEDED, last_error="")
+    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SUCCEEDED, **_NO_ERROR)
 
 
 def skip(held: Claim) -> None:
@@ -87,7 +91,7 @@ def skip(held: Claim) -> None:
     Raises:
         LeaseLost: as :func:`succeed` does.
     """
-    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SKIPPED, last_error="")
+    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SKIPPED, **_NO_ERROR)
 
 
 def postpone(held: Claim, seconds: float) -> None:
@@ -130,6 +134,7 @@ def bury_lost(held: Claim) -> bool:
             state=ReceiverRun.State.DEAD,
             attempts=F("attempts") - 1,
             last_error=message,
+            error_class=WORKER_LOST,
             lane="",
             lease_until=None,
             finished_at=clock.now(),
@@ -166,7 +171,7 @@ def _finish(
     **changes: object,
 ) -> None:
     if error is not None:
-        changes["last_error"] = summary(error)
+        changes |= {"last_error": summary(error), "error_class": class_name(error)}
     if state in (ReceiverRun.State.SUCCEEDED, ReceiverRun.State.DEAD):
         changes |= {"finished_at": clock.now(), "lane": ""}
     with transaction.atomic(using=alias()):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from django.db import router
-from django.db.models import Model, QuerySet
+from django.db.models import DateTimeField, DurationField, F, Model, QuerySet, Value
+from django.db.models.expressions import CombinedExpression, ExpressionWrapper
+from django.db.models.functions import Coalesce
 
+from gemini_webhooks import clock
 from gemini_webhooks.exceptions import GeminiWebhooksError
 from gemini_webhooks.models import ReceiverRun, WebhookDelivery
 
@@ -27,6 +30,14 @@ WAITING = (ReceiverRun.State.PENDING, ReceiverRun.State.RETRYING)
 
 class LeaseLost(GeminiWebhooksError):
     """Somebody else holds the run now; whatever was done for it must be rolled back."""
+
+
+def done_now() -> dict[str, object]:
+    """What an UPDATE that brings a delivery to a final state writes beside the state."""
+    now = clock.now()
+    since_receipt: CombinedExpression = Value(now, DateTimeField()) - F("received_at")
+    first = ExpressionWrapper(since_receipt, output_field=DurationField())
+    return {"settled_at": now, "took": Coalesce(F("took"), first)}
 
 
 def alias() -> str:

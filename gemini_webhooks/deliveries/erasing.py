@@ -6,11 +6,13 @@ from django.db import transaction
 from django.db.models import Q
 
 from gemini_webhooks import clock
-from gemini_webhooks.deliveries.common import UNFINISHED, alias, rows
+from gemini_webhooks.deliveries.common import UNFINISHED, alias, done_now, rows
 from gemini_webhooks.events import bare_id
 from gemini_webhooks.models import Attempt, Job, ReceiverRun, ResultFile, WebhookDelivery
 
 ERASED = "erased on request before it had run"
+ERASED_CLASS = "erased"
+OPEN = (WebhookDelivery.State.RECEIVED, WebhookDelivery.State.PROCESSING)
 
 
 def is_in_work(delivery_id: int) -> bool:
@@ -43,6 +45,7 @@ def erase(delivery_id: int) -> bool:
         open_runs.update(
             state=ReceiverRun.State.DEAD,
             last_error=ERASED,
+            error_class=ERASED_CLASS,
             claim="",
             lease_until=None,
             lane="",
@@ -52,7 +55,9 @@ def erase(delivery_id: int) -> bool:
         )
         rows(Attempt).filter(run__in=[run.pk for run in runs]).update(traceback="")
         _erase_results(delivery_id)
-        rows(WebhookDelivery).filter(pk=delivery_id).update(
+        delivery = rows(WebhookDelivery).filter(pk=delivery_id)
+        delivery.filter(state__in=OPEN).update(**done_now())
+        delivery.update(
             body=None,
             user_metadata={},
             emptied_at=clock.now(),

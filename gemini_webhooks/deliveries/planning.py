@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes
-from gemini_webhooks.deliveries.common import alias, rows
+from gemini_webhooks.deliveries.common import alias, done_now, rows
 from gemini_webhooks.events import Event, bare_id
 from gemini_webhooks.models import (
     Attempt,
@@ -73,7 +73,8 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
         received = rows(WebhookDelivery).filter(
             pk=delivery.pk, state=WebhookDelivery.State.RECEIVED, sweep_at=delivery.sweep_at
         )
-        if not received.update(state=state, sweep_at=None):
+        done = {} if plan.runs else done_now()
+        if not received.update(state=state, sweep_at=None, **done):
             return False
         _create_runs(delivery, _unplanned(delivery, plan), _result(delivery, plan))
         _settle_job(delivery, event)
@@ -93,7 +94,7 @@ def _unplanned(delivery: WebhookDelivery, plan: Plan) -> Sequence[PlannedRun]:
 def unreadable(delivery: WebhookDelivery) -> None:
     """A received delivery turned out to hold nothing that can be parsed."""
     rows(WebhookDelivery).filter(pk=delivery.pk, state=WebhookDelivery.State.RECEIVED).update(
-        state=WebhookDelivery.State.UNREADABLE, sweep_at=None
+        state=WebhookDelivery.State.UNREADABLE, sweep_at=None, **done_now()
     )
 
 

@@ -7,11 +7,13 @@ from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes
-from gemini_webhooks.deliveries.common import UNFINISHED, alias, rows
+from gemini_webhooks.deliveries.common import UNFINISHED, alias, done_now, rows
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.storable import storable_text
 
 MAX_REASON_LENGTH = 2000
+#: The error class of runs that waited for a result file in vain.
+NO_RESULT = "gemini_webhooks.exceptions.ResultError"
 
 
 def settle(delivery_id: int) -> int:
@@ -59,6 +61,7 @@ def bury_waiting(result_id: int, reason: str) -> list[ReceiverRun]:
             state=ReceiverRun.State.DEAD,
             lane="",
             last_error=storable_text(f"result file: {reason}", MAX_REASON_LENGTH),
+            error_class=NO_RESULT,
             finished_at=clock.now(),
         )
         if runs:
@@ -68,7 +71,8 @@ def bury_waiting(result_id: int, reason: str) -> list[ReceiverRun]:
 
 def fail(delivery_id: int) -> None:
     """One of its runs is dead."""
-    rows(WebhookDelivery).filter(pk=delivery_id).update(state=WebhookDelivery.State.FAILED)
+    failed = WebhookDelivery.State.FAILED
+    rows(WebhookDelivery).filter(pk=delivery_id).update(state=failed, **done_now())
 
 
 def _settle(which: Q) -> int:
@@ -81,7 +85,8 @@ def _settle(which: Q) -> int:
                 then=Value(WebhookDelivery.State.FAILED),
             ),
             default=Value(WebhookDelivery.State.PROCESSED),
-        )
+        ),
+        **done_now(),
     )
 
 

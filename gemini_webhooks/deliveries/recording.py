@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from django.db import IntegrityError, transaction
@@ -159,6 +159,8 @@ def _delivery(
         delivery.occurred_at = event.occurred_at and clock.for_database(event.occurred_at)
         delivery.occasion = event.occasion and storable_text(event.occasion, MAX_OCCASION_LENGTH)
     _redact(delivery)
+    if delivery.state == WebhookDelivery.State.UNREADABLE:
+        delivery.settled_at, delivery.took = delivery.received_at, timedelta(0)
     return delivery
 
 

@@ -9,20 +9,30 @@ from gemini_webhooks.models.deliveries import (
 )
 from gemini_webhooks.models.endpoints import SigningSecret, WebhookEndpoint
 from gemini_webhooks.models.erasures import Erasure
+from gemini_webhooks.models.failures import FailureGroup
+from gemini_webhooks.models.figures import Figure, RollUp
 from gemini_webhooks.models.jobs import Job
 from gemini_webhooks.models.lanes import Lane
+from gemini_webhooks.models.pauses import Pause
 from gemini_webhooks.models.rejections import RejectedRequest
+from gemini_webhooks.models.replays import Replay, ReplayedDelivery
 from gemini_webhooks.models.results import ResultFile
 
 __all__ = [
     "Attempt",
     "Erasure",
+    "FailureGroup",
+    "Figure",
     "Job",
     "Lane",
+    "Pause",
     "ReceiverRun",
     "RejectedRequest",
+    "Replay",
+    "ReplayedDelivery",
     "ResourceLock",
     "ResultFile",
+    "RollUp",
     "SigningSecret",
     "TokenUse",
     "WebhookDelivery",

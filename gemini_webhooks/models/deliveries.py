@@ -98,8 +98,16 @@ class WebhookDelivery(models.Model):
     occasion = OptionalExactCharField(_("occasion"), max_length=300, null=True, editable=False)
     #: When the sweeper hands it off again if it is still ``received``.
     sweep_at = models.DateTimeField(_("sweep at"), null=True, blank=True)
+    #: When it last came to one of its final states.
+    settled_at = models.DateTimeField(_("done"), null=True, editable=False)
+    #: From receipt until it was done for the first time.
+    took = models.DurationField(_("time until done"), null=True, editable=False)
 
     class Meta:
+        permissions = [
+            ("view_payload", _("Can see payloads, metadata and rows of results")),
+            ("replay_webhookdelivery", _("Can replay deliveries")),
+        ]
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         ordering = ["-received_at", "-pk"]
@@ -115,6 +123,7 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["state", "sweep_at"], name="gw_delivery_to_sweep"),
             # Finds what still has its content without a look at what has lost it.
             models.Index(fields=["emptied_at", "received_at", "id"], name="gw_delivery_to_empty"),
+            models.Index(fields=["settled_at"], name="gw_delivery_settled"),
         ]
 
     def __str__(self) -> str:
@@ -162,11 +171,17 @@ class ReceiverRun(models.Model):
     parked_at = models.DateTimeField(_("waits for a place since"), null=True, blank=True)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
-    #: ``None`` while it waits for its result file or in its lane, and once it has ended.
+    #: Since when a pause holds it; ``None`` if none does.
+    held_at = models.DateTimeField(_("held by a pause since"), null=True, blank=True)
+    #: ``None`` while it waits for its result file or in its lane, or is held, and once it has
+    #: ended.
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
     #: How often the sweeper has handed it on since it was due.
     sweeps = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     last_error = models.TextField(_("last error"), blank=True)
+    error_class = ExactCharField(
+        _("error class"), max_length=255, blank=True, default="", db_default=""
+    )
     #: How the coming attempt came about, and for whom.
     trigger = models.CharField(_("trigger"), max_length=20, default="delivery")
     actor = models.CharField(_("actor"), max_length=255, blank=True)
@@ -190,6 +205,10 @@ class ReceiverRun(models.Model):
             models.Index(fields=["state", "lease_until"], name="gw_run_leased"),
             models.Index(fields=["receiver", "state"], name="gw_run_by_receiver"),
             models.Index(fields=["lane", "parked_at"], name="gw_run_in_lane"),
+            models.Index(fields=["held_at"], name="gw_run_held"),
+            models.Index(
+                fields=["state", "receiver", "error_class", "finished_at"], name="gw_run_dead"
+            ),
         ]
 
     def __str__(self) -> str:
