@@ -21,7 +21,7 @@ from typing import Any
 
 from django.db import NotSupportedError, OperationalError, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.backends.ddl_references import Statement
+from django.db.backends.ddl_references import Statement, Table
 from django.db.backends.utils import truncate_name
 from django.db.migrations import AddConstraint, AddField, AddIndex, CreateModel
 from django.db.migrations.operations.base import Operation
@@ -92,6 +92,41 @@ class AddIndexOnline(_Online, AddIndex):
                 _drop_index(editor, self.index.name)
             else:
                 _briefly(editor, plainly)
+
+
+class AddPostgresIndexOnline(_Online, Operation):
+    """An index of a kind that only PostgreSQL has, while others write; elsewhere nothing.
+
+    The models do not know of it.
+
+    Args:
+        model_name: the model.
+        name: of the index.
+        definition: what follows the table in ``CREATE INDEX``, without a percent sign.
+    """
+
+    def __init__(self, model_name: str, *, name: str, definition: str) -> None:
+        self.model_name = model_name
+        self.name = name
+        self.definition = definition
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """The models stay as they are."""
+
+    def describe(self) -> str:
+        """As ``migrate`` and ``sqlmigrate`` say it."""
+        return f"Create index {self.name} on model {self.model_name}, on PostgreSQL"
+
+    def _do(self, editor: Any, model: type[models.Model], plainly: Callable[[], None]) -> None:  # noqa: ARG002  # one rule for all
+        if _is_postgres(editor):
+            table, name = Table(model._meta.db_table, editor.quote_name), self.name
+            sql = f"CREATE INDEX %(name)s ON %(table)s {self.definition}"
+            statement = Statement(sql, name=editor.quote_name(name), table=table)
+            _build(editor, model, statement, name)
+
+    def _undo(self, editor: Any, model: type[models.Model], plainly: Callable[[], None]) -> None:  # noqa: ARG002  # one rule for all
+        if _is_postgres(editor) and _has(editor, model, _indexes, self.name):
+            _drop_index(editor, self.name)
 
 
 class AddUniqueOnline(_Online, AddConstraint):
@@ -341,9 +376,11 @@ def _columns(editor: Any, model: type[models.Model]) -> set[str]:
 
 def _indexes(editor: Any, model: type[models.Model]) -> set[str]:
     """Of every kind, those of constraints among them."""
+    introspection, table = editor.connection.introspection, model._meta.db_table
     with editor.connection.cursor() as cursor:
-        table = model._meta.db_table
-        return set(editor.connection.introspection.get_constraints(cursor, table))
+        if table not in introspection.table_names(cursor):
+            return set()  # going back was interrupted after it was dropped
+        return set(introspection.get_constraints(cursor, table))
 
 
 def _valid_indexes(editor: Any, model: type[models.Model]) -> set[str]:
