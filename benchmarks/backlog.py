@@ -107,7 +107,7 @@ def _fill(alias: str, rows: int) -> None:
 
 def _measure(alias: str) -> None:
     router: Any = importlib.import_module("tests.site.routers")
-    figures: Any = importlib.import_module("gemini_webhooks.monitoring.figures")
+    figures: Any = importlib.import_module("gemini_webhooks.trends.waiting")
     router.ActiveAlias.alias = alias
     took: list[float] = []
     slowest: dict[str, float] = {}

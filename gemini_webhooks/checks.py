@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  # its name
+from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.core.files.storage.handler import InvalidStorageError
+from django.core.validators import validate_email
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from gemini_webhooks import ciphers, redaction
@@ -18,6 +23,8 @@ from gemini_webhooks.events import OUTPUT_FIELDS
 from gemini_webhooks.exceptions import ConfigurationError
 from gemini_webhooks.verification import parse_secret
 
+#: Of ``gemini_webhooks.api.urls``, which is above this layer.
+API_NAMESPACE = "gemini_webhooks_api"
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 Check = Callable[[], Iterable[CheckMessage]]
@@ -130,6 +137,7 @@ def check_numbers() -> Iterable[CheckMessage]:
         "MAX_TOKEN_AGE_SECONDS": 1,
         "MAX_RESULT_BYTES": 1,
         "MAX_ATTEMPTS": 1,
+        "FAILURE_EMAIL_MINUTES": 1,
     }
     broken = {"JWKS_TIMEOUT_SECONDS": 0.001, "RETRY_BASE_SECONDS": 0, "RETRY_MAX_SECONDS": 0}
     for key, least in {**whole, **broken}.items():
@@ -266,6 +274,46 @@ def check_redaction() -> Iterable[CheckMessage]:
 
 
 @_checked
+def check_failure_emails() -> Iterable[CheckMessage]:
+    """E018: it is known who is told of failures. W002: there is somebody."""
+    recipients: Any = settings.FAILURE_EMAILS
+    if recipients is True and not django_settings.ADMINS:
+        yield Warning(
+            f'{SETTING}["FAILURE_EMAILS"] is True, but ADMINS is empty: nobody is told.',
+            hint="Fill ADMINS, or give a list of addresses.",
+            id="gemini_webhooks.W002",
+        )
+    if isinstance(recipients, bool):
+        return
+    if not _is_text_list(recipients) or not all(map(_is_address, recipients)):
+        yield _error(
+            18,
+            "FAILURE_EMAILS",
+            "must be True, False or a list of e-mail addresses",
+            'True is for ADMINS; otherwise as ["ops@example.com"].',
+        )
+
+
+@register("gemini_webhooks")
+def check_api(**_: Any) -> list[CheckMessage]:
+    """W003: where the API is included, REST framework can open its pages in a browser."""
+    try:
+        is_included = API_NAMESPACE in get_resolver().app_dict
+    except Exception:  # noqa: BLE001  # of the site's URLconf, which Django's own checks look at
+        return []
+    if not is_included or apps.is_installed("rest_framework"):
+        return []
+    return [
+        Warning(
+            "The API is included in the URLs, but REST framework is not installed as an app: its "
+            "pages do not open in a browser.",
+            hint='Add "rest_framework" to INSTALLED_APPS.',
+            id="gemini_webhooks.W003",
+        )
+    ]
+
+
+@_checked
 def check_secret_backend() -> Iterable[CheckMessage]:
     """E014: the secret backend can be imported and called."""
     if not _is_function(settings.SECRET_BACKEND):
@@ -276,6 +324,15 @@ def check_secret_backend() -> Iterable[CheckMessage]:
             "It is called with the slug of an endpoint (empty: the root address) and returns the "
             "whsec_… secrets that are valid there.",
         )
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an e-mail address, alone or as in ``Ada <ada@example.com>``."""
+    try:
+        validate_email(parseaddr(text)[1])
+    except ValidationError:
+        return False
+    return "\n" not in text and "\r" not in text
 
 
 def _is_rule(rule: str) -> bool:

@@ -48,6 +48,8 @@ class Settings:
         "deliveries": 365,
         "rejections": 7,
     }
+    FAILURE_EMAILS: bool | Sequence[str] = False
+    FAILURE_EMAIL_MINUTES: int = 15
     REDACT: Mapping[str, Sequence[str]] = {"store": [], "display": [], "rows": []}
 
     def __getattribute__(self, name: str) -> Any:

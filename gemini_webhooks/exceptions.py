@@ -103,6 +103,14 @@ class PayloadPruned(GeminiWebhooksError):
     """The body of a delivery was removed, so it cannot be parsed or replayed."""
 
 
+class NothingToReplay(GeminiWebhooksError):
+    """Nothing of a delivery can be run again now, or no delivery is meant; the message says why."""
+
+
+class InvalidSelection(GeminiWebhooksError, ValueError):
+    """Which deliveries are meant, or what is to be done with them, was not said clearly."""
+
+
 class ResultRemoved(GeminiWebhooksError):
     """The file of a result was removed; a replay of its delivery fetches it again, if it can."""
 

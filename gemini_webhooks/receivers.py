@@ -21,6 +21,8 @@ from gemini_webhooks.storable import storable_text
 ReceiverFunction = TypeVar("ReceiverFunction", bound=Callable[..., Any])
 
 MAX_NAME_LENGTH = 255
+#: What the names of receivers of ``result_ready`` begin with.
+RESULT_PREFIX = "result_ready:"
 #: The largest that every database takes.
 MAX_LIMIT = 2**31 - 1
 
@@ -239,18 +241,28 @@ def matching(event: Event, sender: type) -> list[Receiver]:
 
 def awaiting_result(event: Event, sender: type) -> list[Receiver]:
     """The receivers of ``result_ready``; their names say so, as one function may be both."""
-    return _connected([result_ready], event, sender, prefix="result_ready:")
+    return _connected([result_ready], event, sender, prefix=RESULT_PREFIX)
+
+
+def names(sender: type) -> list[str]:
+    """The names of all receivers of events and results that are connected in this process."""
+    found = _connected([result_ready], None, sender, prefix=RESULT_PREFIX)
+    for signal in EVENT_SIGNALS:
+        if signal is not result_ready:
+            found += _connected(dict.fromkeys([signal, event_received]), None, sender)
+    return sorted({receiver.name for receiver in found})
 
 
 def _connected(
-    event_signals: Iterable[EventSignal], event: Event, sender: type, prefix: str = ""
+    event_signals: Iterable[EventSignal], event: Event | None, sender: type, prefix: str = ""
 ) -> list[Receiver]:
+    """The receivers of ``event``, or of any."""
     found: list[Receiver] = []
     seen: Counter[str] = Counter()
     for signal in event_signals:
         for uid, function in signal.connections(sender):
             subscription = function if isinstance(function, Subscription) else None
-            if subscription and not subscription.wants(event):
+            if event and subscription and not subscription.wants(event):
                 continue
             name = (prefix + (uid or _name(function)))[:MAX_NAME_LENGTH]
             seen[name] += 1

@@ -86,7 +86,10 @@ def read(rule: object) -> Path | str:
         is_first = not steps
         if found is None or (is_first and rest[0] == ".") or not (is_first or rest[0] in ".["):
             raise ConfigurationError(f"{rule!r} is neither a path nor a function")
-        steps.append(_step(found))
+        try:
+            steps.append(_step(found))
+        except ValueError:  # a quoted key that is no JSON
+            raise ConfigurationError(f"{rule!r} is neither a path nor a function") from None
         rest = rest[found.end() :]
     if not steps:
         raise ConfigurationError("an empty path leads nowhere")

@@ -24,6 +24,11 @@ def beat_schedule() -> dict[str, BeatEntry]:
             "schedule": 600.0,
         },
         "gemini-webhooks-prune": {"task": "gemini_webhooks.tasks.prune", "schedule": 3600.0},
+        "gemini-webhooks-tell-failures": {
+            "task": "gemini_webhooks.tasks.tell_failures",
+            "schedule": 60.0,
+        },
+        "gemini-webhooks-roll-up": {"task": "gemini_webhooks.tasks.roll_up", "schedule": 60.0},
         "gemini-webhooks-sync-endpoints": {
             "task": "gemini_webhooks.tasks.sync_endpoints",
             "schedule": 3600.0,

@@ -8,7 +8,8 @@ from typing import Any
 
 from celery import shared_task
 
-from gemini_webhooks import logs, processing, registration, retention
+from gemini_webhooks import failures as dead_letters
+from gemini_webhooks import logs, processing, registration, retention, trends
 from gemini_webhooks import reconcile as reconciliation
 from gemini_webhooks.dispatch import messages
 
@@ -41,13 +42,25 @@ def fetch_result(result_id: int) -> None:
 
 
 @_task()
+def advance_replay(replay_id: int) -> None:
+    """Take one step of a bulk replay."""
+    with messages.taken():
+        messages.publish(processing.advance(replay_id))
+
+
+@_task()
 def sweep(limit: int = 500, *, everything: bool = False) -> dict[str, int]:
-    """Hand on what was lost on the way. Returns how much of each kind."""
+    """Hand on what was lost on the way. Returns how much of each kind.
+
+    Where there is more than ``limit``, it comes again once the workers have begun with these.
+    """
     swept = processing.sweep(limit, everything=everything)
     messages.publish(swept.handoffs, detached=True)
     counts = dict.fromkeys(messages.TASKS, 0)
     for handoff in swept.handoffs:
         counts[handoff.kind] += 1
+    if max(counts.values()) >= limit:
+        messages.take_another_turn()
     return {**counts, "settled": swept.settled}
 
 
@@ -64,6 +77,18 @@ def reconcile(
 def prune(limit: int | None = None, *, seconds: float = 300) -> dict[str, Any]:
     """Remove what is older than ``RETENTION_DAYS`` says. Returns how much of each kind."""
     return asdict(retention.prune(limit=limit, seconds=seconds))
+
+
+@_task()
+def tell_failures() -> None:
+    """E-mail those whom ``FAILURE_EMAILS`` names about what has failed for good, if it is time."""
+    dead_letters.digest()
+
+
+@_task()
+def roll_up(seconds: float = 30) -> dict[str, Any]:
+    """Count what came in and changed, for the dashboard. Returns how much was to be done."""
+    return asdict(trends.roll_up(seconds=seconds))
 
 
 @_task()

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import dj_database_url
@@ -37,6 +38,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "gemini_webhooks",
     "tests.site",
+    # Of the extra [api].
+    *(app for app in ("rest_framework", "drf_spectacular") if find_spec(app)),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

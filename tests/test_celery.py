@@ -103,6 +103,10 @@ def state() -> str:
     return WebhookDelivery.objects.values_list("state", flat=True).get()
 
 
+def states() -> list[str]:
+    return list(WebhookDelivery.objects.values_list("state", flat=True))
+
+
 @on_servers
 def test_delivery_is_processed_by_a_worker(static: StaticSender, a_site: Site) -> None:
     with a_site.worker():
@@ -139,6 +143,20 @@ def test_sweep_brings_back_what_a_wiped_broker_lost(static: StaticSender, a_site
         wait_until(lambda: state() == "processed")
 
     assert Effect.objects.count() == 1
+
+
+@on_servers
+def test_sweep_goes_on_until_nothing_is_left(static: StaticSender, a_site: Site) -> None:
+    for _ in range(5):
+        static.post(static.envelope("batch.failed"))
+    with a_site.app.connection_for_write() as connection:
+        connection.default_channel.queue_purge(a_site.queue)
+
+    with a_site.worker():
+        tasks.sweep.apply_async((2,), {"everything": True}, expires=60)
+        wait_until(lambda: set(states()) == {"processed"})
+
+    assert Effect.objects.count() == 5
 
 
 @sqlite

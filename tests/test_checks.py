@@ -64,6 +64,14 @@ BAD_VALUES = [
     ("E013", "RETENTION_DAYS", {"payload": 30}),
     ("E013", "RETENTION_DAYS", {"payloads": 0}),
     ("E013", "RETENTION_DAYS", {"deliveries": 1}),
+    ("E007", "FAILURE_EMAIL_MINUTES", 0),
+    ("E018", "FAILURE_EMAILS", "ops@example.com"),
+    ("E018", "FAILURE_EMAILS", 1),
+    ("E018", "FAILURE_EMAILS", None),
+    ("E018", "FAILURE_EMAILS", [("Ops", "ops@example.com")]),
+    ("E018", "FAILURE_EMAILS", ["ops"]),
+    ("E018", "FAILURE_EMAILS", ["ops@example.com\nBcc: all@example.com"]),
+    ("W002", "FAILURE_EMAILS", True),
     ("E016", "REDACT", ["data.user_metadata.email"]),
     ("E016", "REDACT", {"stored": []}),
     ("E016", "REDACT", {"store": "data.user_metadata.email"}),
@@ -113,10 +121,18 @@ def test_a_full_set_of_good_values_is_fine(settings: Any) -> None:
             "store": ["data.user_metadata.email", "tests.test_redaction:initials"],
             "display": ["data", "data.*", "type"],
         },
+        "FAILURE_EMAILS": ["ops@example.com", "Ada <ada@example.com>"],
         "MAX_ATTEMPTS": 1,
         "RETRY_BASE_SECONDS": 0.5,
     }
     assert found(settings, good) == []
+
+
+def test_admins_are_enough_for_failure_emails(settings: Any) -> None:
+    settings.ADMINS = [("Ada", "ada@example.com")]
+
+    assert found(settings, {"FAILURE_EMAILS": True}) == []
+    assert found(settings, {"FAILURE_EMAILS": []}) == []
 
 
 def test_messages_never_hold_the_secret(settings: Any) -> None:

@@ -76,7 +76,7 @@ def test_sweep_hands_on_everything_that_is_open(static: StaticSender) -> None:
 
     counts = json.loads(run("sweep", "--json"))
 
-    assert counts == {"delivery": 1, "run": 0, "result": 0, "settled": 0}
+    assert counts == {"delivery": 1, "run": 0, "result": 0, "replay": 0, "settled": 0}
     assert recorder.calls == []
     assert WebhookDelivery.objects.get().state == "received"
 

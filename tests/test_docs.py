@@ -430,11 +430,10 @@ def test_the_emulator_s_options_are_listed_with_their_defaults() -> None:
 
 @database
 def test_outputs_of_commands_are_real(static: StaticSender) -> None:
+    shown = [block.text for block in BLOCKS if block.page == "operations"]
     examples = {
-        name: block.text.partition("\n")
-        for block in BLOCKS
+        name: next(text for text in shown if f"gemini_webhooks {name}" in text).partition("\n")
         for name in ("sweep", "drain", "replay")
-        if block.page == "operations" and f"gemini_webhooks {name}" in block.text
     }
     receivers.on("batch.succeeded", name="reports.receivers.nightly")(lambda **_: None)
     static.post(webhook_id="msg_2f6c1d")
@@ -444,7 +443,6 @@ def test_outputs_of_commands_are_real(static: StaticSender) -> None:
         call_command(*shlex.split(line)[3:], stdout=(out := io.StringIO()))
         printed[name] = out.getvalue()
 
-    assert list(examples) == ["sweep", "drain", "replay"]
     assert printed["sweep"] == examples["sweep"][2]
     assert printed["replay"] == examples["replay"][2]
     assert json.loads(printed["drain"]).keys() == json.loads(examples["drain"][2]).keys()

@@ -311,6 +311,26 @@ class TestOperations:
         assert seen[:2] == seen[2:]
 
     @every_database
+    def test_index_of_postgres_alone(self, database: str, states: Any) -> None:
+        state, thing = states
+        operation = schema.AddPostgresIndexOnline(
+            "thing", name="things_odd", definition='("name") WHERE "id" > 7'
+        )
+        is_postgres = connections[database].vendor == "postgresql"
+
+        with executed(database) as statements:
+            for _ in range(2):
+                self.forwards(database, operation, state)
+        assert ("things_odd" in self.constraints(database, thing)) == is_postgres
+        assert ["CONCURRENTLY" in sql for sql in statements] == [True] * is_postgres
+        after = state.clone()
+        operation.state_forwards("things", after)
+        assert after == state
+        for _ in range(2):
+            self.backwards(database, operation, state)
+        assert "things_odd" not in self.constraints(database, thing)
+
+    @every_database
     def test_transaction_of_the_migration_is_refused(self, database: str, states: Any) -> None:
         state, _ = states
         operation = schema.AddIndexOnline("thing", models.Index(fields=["name"], name="things_n"))

@@ -42,6 +42,16 @@ TONES = {
     "submitted": "waiting",
     "cancelled": "quiet",
     "requires_action": "warning",
+    # dead letters
+    "open": "bad",
+    "muted": "quiet",
+    # replays
+    "finished": "good",
+    "stopped": "quiet",
+    # pauses
+    "paused": "warning",
+    "letting_go": "active",
+    "ended": "quiet",
 }
 
 

@@ -4,20 +4,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin import options
 from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
-from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR
+from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR, ChangeList
 from django.db import models
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
+
+from gemini_webhooks.admin.paging import BoundedChangeList, BoundedPaginator
 
 if TYPE_CHECKING:
     BaseModelAdmin = options.BaseModelAdmin[Any]
@@ -31,6 +36,11 @@ else:  # generic only in the stubs
 
 EMPTY = "-"
 EXCERPT_CHARACTERS = 100
+VIEW_PAYLOAD = "gemini_webhooks.view_payload"
+PAYLOAD_COLUMNS = {"body", "user_metadata"}
+PAYLOAD_NEEDED = _(
+    "You need the permission “Can see payloads, metadata and rows of results” to see it."
+)
 
 
 class NoChanges(BaseModelAdmin):
@@ -59,6 +69,9 @@ class ReadOnlyAdmin(NoChanges, ModelAdmin):
 
     deferred: ClassVar[tuple[str, ...]] = ()
     list_select_related: ClassVar[tuple[str, ...]] = ()
+    #: Fields of the page that hold payloads. For who may not see these, :func:`withheld` makes
+    #: another of the name ``withheld_…``.
+    payloads: ClassVar[tuple[str, ...]] = ()
 
     class Media:
         css = {"all": ["gemini_webhooks/admin.css"]}
@@ -68,6 +81,24 @@ class ReadOnlyAdmin(NoChanges, ModelAdmin):
         if self.list_select_related:
             rows = rows.select_related(*self.list_select_related)
         return rows
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets: Any = super().get_fieldsets(request, obj)
+        if not self.payloads or may_see_payload(request):
+            return fieldsets
+        return [
+            (title, {**options, "fields": tuple(map(self._withheld, options["fields"]))})
+            for title, options in fieldsets
+        ]
+
+    def _withheld(self, field: Any) -> Any:
+        return f"withheld_{field}" if field in self.payloads else field
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Columns that hold payloads are no filters of an address: values could be guessed."""
+        if not PAYLOAD_COLUMNS.isdisjoint(lookup.split("__")):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -90,9 +121,41 @@ class ReadOnlyAdmin(NoChanges, ModelAdmin):
         """Link to the page of another row of this app; a dash if there is none."""
         if row is None:
             return EMPTY
+        return format_html('<a href="{}">{}</a>', self.page_of(row), row if text is None else text)
+
+    def page_of(self, row: models.Model) -> str:
+        """The address of the page of another row of this app."""
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
-        url = reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)
-        return format_html('<a href="{}">{}</a>', url, row if text is None else text)
+        return reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)
+
+    def address_of(self, row: models.Model) -> str:
+        """As :meth:`page_of`; empty if the rows of this table have no pages on this site."""
+        return self.page_of(row) if self.admin_site.is_registered(type(row)) else ""
+
+    def list_of(self, model: type[models.Model], **query: str) -> str:
+        """The address of a list, narrowed by the parameters of its filters."""
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+        url = reverse(name, current_app=self.admin_site.name)
+        return f"{url}?{urlencode(query)}" if query else url
+
+
+class LongList(ReadOnlyAdmin):
+    """A list that may have a million rows.
+
+    Attributes:
+        goes_on_by: the field by which the list is sorted, and the lookup for what comes after a
+            value of it.
+    """
+
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
+    #: No column has an index to sort by, where nothing else is said.
+    sortable_by: ClassVar[Any] = ()
+    goes_on_by: ClassVar[tuple[str, str]] = ("pk", "id__lt")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
 
 
 class RelatedRows(InlineFormSet):
@@ -114,6 +177,27 @@ class ReadOnlyInline(NoChanges, TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return super().get_queryset(request).defer(*self.deferred)
+
+
+def withheld(description: Any) -> Callable[[Any, models.Model], Promise]:
+    """A field that stands for one of ``payloads``."""
+
+    @admin.display(description=description)
+    def shown(page: Any, row: models.Model) -> Promise:  # noqa: ARG001  # as Django calls it
+        return PAYLOAD_NEEDED
+
+    return shown
+
+
+def may_see_payload(request: HttpRequest) -> bool:
+    """Whether the user may see payloads, metadata and rows of results."""
+    return request.user.has_perm(VIEW_PAYLOAD)
+
+
+def may_view(request: HttpRequest, model: type[models.Model]) -> bool:
+    """Whether the user may see rows of a model of this app."""
+    name = model._meta.model_name
+    return any(request.user.has_perm(f"gemini_webhooks.{to}_{name}") for to in ("view", "change"))
 
 
 def excerpt(text: str) -> str:

@@ -1,122 +1,147 @@
-"""Deliveries, the runs of their receivers and the attempts of those."""
+"""Deliveries: the list in which one is found, and the page that tells all of it."""
 
-# ruff: noqa: D101, D102  # a column says in its description what it shows
+# ruff: noqa: D102  # a column says in its description what it shows
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
-from django.contrib.admin.utils import display_for_value
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks.admin.badges import badge
-from gemini_webhooks.admin.base import (
-    EMPTY,
-    ReadOnlyAdmin,
-    ReadOnlyInline,
-    RelatedRows,
-    excerpt,
+from gemini_webhooks.admin.base import EMPTY, PAYLOAD_NEEDED, LongList, may_see_payload, withheld
+from gemini_webhooks.admin.events import described
+from gemini_webhooks.admin.filters import (
+    DuplicatesFilter,
+    EndpointFilter,
+    EventTypeFilter,
+    FailuresFilter,
+    ReceivedFilter,
+    ResourceFilter,
 )
-from gemini_webhooks.admin.filters import EndpointFilter, EventTypeFilter
-from gemini_webhooks.admin.rendering import body_block, folded_block, metadata_block, text_block
-from gemini_webhooks.admin.results import ResultFileInline
-from gemini_webhooks.models import Attempt, ReceiverRun
+from gemini_webhooks.admin.rendering import body_block, metadata_block
+from gemini_webhooks.admin.replay_pages import ReplayPages
+from gemini_webhooks.admin.searching import Rows, deliveries_called, with_metadata
+from gemini_webhooks.admin.story import tell
+from gemini_webhooks.admin.times import moment, span
 from gemini_webhooks.models import WebhookDelivery as Delivery
-
-WHY_NO_RUNS = {
-    Delivery.State.RECEIVED: _("It has not been processed yet."),
-    Delivery.State.IGNORED: _("No receiver was connected when it was processed."),
-    Delivery.State.UNREADABLE: _("Receivers are not run for a body that is not JSON."),
-}
-
-
-class RunShows:
-    """What a list, a page and a table of runs show alike."""
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, run: ReceiverRun) -> SafeString:
-        return badge(run.state, run.get_state_display())
-
-    @admin.display(description=_("next attempt"), ordering="next_attempt_at")
-    def next_attempt(self, run: ReceiverRun) -> str | Promise:
-        waits = run.state == ReceiverRun.State.PENDING and run.next_attempt_at is None
-        if waits and run.result_id and run.parked_at is None:
-            return _("once its result file is complete")
-        if run.parked_at is not None:
-            return gettext("once there is a place in its lane, “%(lane)s”") % {"lane": run.lane}
-        return display_for_value(run.next_attempt_at, EMPTY)
-
-    @admin.display(description=_("last error"))
-    def error_excerpt(self, run: ReceiverRun) -> str:
-        return excerpt(run.last_error)
-
-
-class RunsOfDelivery(RelatedRows):
-    @property
-    def empty_text(self) -> str | Promise:
-        if self.instance.emptied_at and self.instance.state == Delivery.State.UNREADABLE:
-            return _("Receivers are not run without a body.")
-        return WHY_NO_RUNS.get(self.instance.state, _("No receiver has run."))
-
-
-class ReceiverRunInline(RunShows, ReadOnlyInline):
-    model = ReceiverRun
-    formset = RunsOfDelivery
-    show_change_link = True
-    fields = ("receiver", "state_badge", "attempts", "next_attempt", "error_excerpt")
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(ReplayPages, LongList):
     """What came, what each receiver made of it, and the bytes themselves."""
 
-    change_form_template = "admin/gemini_webhooks/change_form_story.html"
+    change_form_template = "admin/gemini_webhooks/webhookdelivery/change_form.html"
     list_display = (
         "webhook_id",
-        "type",
         "state_badge",
-        "received_at",
+        "type_badge",
+        "received_time",
         "resource_id",
         "arrived_at",
         "signing",
         "duplicate_count",
     )
-    list_filter = ("state", EventTypeFilter, EndpointFilter, "signing", "received_at")
+    list_filter = (
+        ResourceFilter,
+        "state",
+        FailuresFilter,
+        ReceivedFilter,
+        EventTypeFilter,
+        EndpointFilter,
+        "signing",
+        DuplicatesFilter,
+    )
     list_select_related = ("endpoint",)
     deferred = ("body", "user_metadata")
-    search_fields = ("webhook_id__startswith", "resource_id__startswith")
-    search_help_text = _("The beginning of a webhook id or resource id.")
-    inlines = (ReceiverRunInline, ResultFileInline)
+    sortable_by = ("webhook_id", "received_time")
+    goes_on_by = ("received_at", "received_at__lte")
+    search_fields = ("webhook_id",)  # see get_search_results
+    search_help_text = _(
+        "The beginning of a webhook id or resource id; or a value of the metadata, such as acme or"
+        " tenant=acme."
+    )
+    payloads = ("metadata", "readable_body")
     fieldsets = (
         (
             None,
             {
-                "fields": (
-                    "webhook_id",
-                    "type",
-                    "state_badge",
-                    "resource_id",
-                    "occurred_at",
-                    "received_at",
-                    "readable_size",
-                    "duplicate_count",
-                )
+                "fields": ("type", "resource_id", "webhook_id", "happened"),
+                "classes": ("gw-dense",),
             },
         ),
         (
-            _("Where it came from"),
-            {"fields": ("source", "arrived_at", "signing", "key", "vouched_for", "seal")},
+            _("How it came"),
+            {
+                "fields": (
+                    "received",
+                    "sender",
+                    "arrived_at",
+                    "signature",
+                    "vouched_for",
+                    "seal",
+                    "readable_size",
+                    "duplicates",
+                ),
+                "classes": ("gw-dense",),
+            },
         ),
         (_("User metadata"), {"fields": ("metadata",), "classes": ("gw-last", "gw-wide")}),
         (_("Body"), {"fields": ("readable_body",), "classes": ("gw-last", "gw-wide")}),
     )
+    withheld_metadata = withheld(_("user metadata"))
+    withheld_readable_body = withheld(_("body"))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Rows, search_term: str
+    ) -> tuple[Rows, bool]:
+        """By ids; only where none begins so by metadata, which no index of MariaDB's finds."""
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        called = queryset.filter(deliveries_called(words))
+        if not may_see_payload(request) or called.order_by().values("pk")[:1].exists():
+            return called, False
+        return with_metadata(queryset, words), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        if not may_see_payload(request):
+            changes.search_help_text = gettext("The beginning of a webhook id or resource id.")
+        return changes
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Delivery | None = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context["story"] = tell(obj, request, self.address_of)
+            context["others_url"] = self.list_of(Delivery, resource=obj.resource_id)
+            context["payload_needed"] = PAYLOAD_NEEDED
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     @admin.display(description=_("event type"), ordering="event_type")
-    def type(self, delivery: Delivery) -> str:
-        return delivery.event_type or EMPTY
+    def type_badge(self, delivery: Delivery) -> SafeString | str:
+        if not delivery.event_type:
+            return EMPTY
+        return format_html('<code class="gw-type">{}</code>', delivery.event_type)
+
+    @admin.display(description=_("event type"))
+    def type(self, delivery: Delivery) -> SafeString | str:
+        return described(delivery.event_type) if delivery.event_type else EMPTY
 
     @admin.display(description=_("state"), ordering="state")
     def state_badge(self, delivery: Delivery) -> SafeString:
@@ -128,9 +153,50 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return self.link(delivery.endpoint)
         return EMPTY if delivery.source == Delivery.Source.RECONCILER else _("root")
 
+    @admin.display(description=_("happened"))
+    def happened(self, delivery: Delivery) -> str | Promise:
+        if delivery.occurred_at is None:
+            return _("Google did not say when.")
+        return moment(delivery.occurred_at)
+
+    @admin.display(description=_("received"))
+    def received(self, delivery: Delivery) -> str:
+        when = moment(delivery.received_at)
+        if delivery.occurred_at is None or delivery.occurred_at > delivery.received_at:
+            return when
+        after = span(delivery.received_at - delivery.occurred_at)
+        return gettext("%(when)s, %(after)s after it happened") % {"when": when, "after": after}
+
+    @admin.display(description=_("received"), ordering="received_at")
+    def received_time(self, delivery: Delivery) -> str:
+        return moment(delivery.received_at)
+
+    @admin.display(description=_("sender"))
+    def sender(self, delivery: Delivery) -> Promise:
+        if delivery.source == Delivery.Source.RECONCILER:
+            return _("this site: the reconciler found out what no event had told")
+        return _("Google, by a webhook")
+
+    @admin.display(description=_("signature"))
+    def signature(self, delivery: Delivery) -> str:
+        key = self._key(delivery)
+        return ": ".join(filter(None, (delivery.get_signing_display(), key)))
+
     @admin.display(description=_("size"))
     def readable_size(self, delivery: Delivery) -> str:
         return filesizeformat(delivery.size)
+
+    @admin.display(description=_("duplicates"))
+    def duplicates(self, delivery: Delivery) -> str | Promise:
+        number = delivery.duplicate_count
+        if not number:
+            return _("none: it came once")
+        told = ngettext(
+            "%(number)d: it came once more, which was counted and nothing else",
+            "%(number)d: it came so many times more, which was counted and nothing else",
+            number,
+        )
+        return told % {"number": number}
 
     @admin.display(description=_("what the signature vouches for"))
     def vouched_for(self, delivery: Delivery) -> str | Promise:
@@ -150,10 +216,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return _("not sealed: anyone with a Gemini API key could have started the job")
         return _("not needed")
 
-    @admin.display(description=_("key"))
-    def key(self, delivery: Delivery) -> str:
+    def _key(self, delivery: Delivery) -> str:
         if not delivery.key_hint:
-            return EMPTY
+            return ""
         if delivery.signing == Delivery.Signing.JWT:
             return gettext("key id %(hint)s") % {"hint": delivery.key_hint}
         if delivery.secret_id:
@@ -176,170 +241,3 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("body"))
     def readable_body(self, delivery: Delivery) -> SafeString:
         return body_block(delivery)
-
-
-class AttemptShows:
-    """What a list, a page and a table of attempts show alike."""
-
-    @admin.display(description=_("outcome"), ordering="outcome")
-    def outcome_badge(self, attempt: Attempt) -> SafeString:
-        return badge(attempt.outcome, attempt.get_outcome_display())
-
-    @admin.display(description=_("duration"))
-    def duration(self, attempt: Attempt) -> str:
-        seconds = (attempt.finished - attempt.started).total_seconds()
-        return gettext("%(seconds).2f s") % {"seconds": seconds}
-
-    @admin.display(description=_("error"))
-    def folded_traceback(self, attempt: Attempt) -> SafeString | str:
-        if not attempt.traceback:
-            return attempt.error_class or EMPTY
-        return folded_block(
-            attempt.traceback,
-            summary=attempt.error_class or _("Traceback"),
-            label=_("Traceback"),
-        )
-
-
-class AttemptsOfRun(RelatedRows):
-    empty_text = _("It has not been tried yet.")
-
-
-class AttemptInline(AttemptShows, ReadOnlyInline):
-    model = Attempt
-    formset = AttemptsOfRun
-    show_change_link = True
-    ordering = ("number",)
-    fields = (
-        "number",
-        "trigger",
-        "actor",
-        "started",
-        "duration",
-        "outcome_badge",
-        "folded_traceback",
-    )
-
-
-@admin.register(ReceiverRun)
-class ReceiverRunAdmin(RunShows, ReadOnlyAdmin):
-    """One receiver of one delivery, with its attempts."""
-
-    list_display = (
-        "receiver",
-        "delivery_link",
-        "state_badge",
-        "attempts",
-        "next_attempt",
-        "finished_at",
-        "error_excerpt",
-    )
-    list_display_links = ("receiver",)
-    list_filter = ("state", "created_at")
-    list_select_related = ("delivery", "result")
-    deferred = ("delivery__body", "delivery__user_metadata")
-    ordering = ("-pk",)
-    search_fields = ("receiver", "delivery__webhook_id__startswith")
-    search_help_text = _("A part of a receiver’s name, or the beginning of a webhook id.")
-    inlines = (AttemptInline,)
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "receiver",
-                    "delivery",
-                    "result",
-                    "state_badge",
-                    "attempts",
-                    "next_attempt",
-                    "error_text",
-                )
-            },
-        ),
-        (
-            _("How it runs"),
-            {
-                "fields": (
-                    "queue",
-                    "lane",
-                    "trigger",
-                    "actor",
-                    "replayed",
-                    "created_at",
-                    "claimed_at",
-                    "lease_until",
-                    "finished_at",
-                )
-            },
-        ),
-    )
-
-    @admin.display(description=_("delivery"))
-    def delivery_link(self, run: ReceiverRun) -> SafeString | str:
-        return self.link(run.delivery)
-
-    @admin.display(description=_("replay"))
-    def replayed(self, run: ReceiverRun) -> Promise:
-        return _("yes") if run.is_replay else _("no")
-
-    @admin.display(description=_("last error"))
-    def error_text(self, run: ReceiverRun) -> SafeString | str:
-        return text_block(run.last_error, label=_("Last error")) if run.last_error else EMPTY
-
-
-@admin.register(Attempt)
-class AttemptAdmin(AttemptShows, ReadOnlyAdmin):
-    """The audit log: every try of every run, in the order in which they were written."""
-
-    list_display = (
-        "label",
-        "run_link",
-        "delivery_link",
-        "outcome_badge",
-        "trigger",
-        "actor",
-        "started",
-        "duration",
-        "error_class",
-    )
-    list_filter = ("outcome", "trigger")
-    list_select_related = ("run__delivery",)
-    deferred = (
-        "traceback",
-        "run__last_error",
-        "run__delivery__body",
-        "run__delivery__user_metadata",
-    )
-    ordering = ("-pk",)
-    search_fields = ("run__receiver", "run__delivery__webhook_id__startswith")
-    search_help_text = _("A part of a receiver’s name, or the beginning of a webhook id.")
-    fields = (
-        "run",
-        "delivery_link",
-        "number",
-        "outcome_badge",
-        "trigger",
-        "actor",
-        "started",
-        "finished",
-        "duration",
-        "error_class",
-        "full_traceback",
-    )
-
-    @admin.display(description=_("attempt"), ordering="number")
-    def label(self, attempt: Attempt) -> str:
-        return f"#{attempt.number}"
-
-    @admin.display(description=_("receiver"))
-    def run_link(self, attempt: Attempt) -> SafeString | str:
-        return self.link(attempt.run)
-
-    @admin.display(description=_("delivery"))
-    def delivery_link(self, attempt: Attempt) -> SafeString | str:
-        return self.link(attempt.run.delivery)
-
-    @admin.display(description=_("traceback"))
-    def full_traceback(self, attempt: Attempt) -> SafeString | str:
-        return text_block(attempt.traceback, label=_("Traceback")) if attempt.traceback else EMPTY

@@ -19,6 +19,7 @@ from gemini_webhooks.admin.base import EMPTY
 from gemini_webhooks.admin.endpoint_actions import EndpointActions
 from gemini_webhooks.admin.events import described
 from gemini_webhooks.admin.filters import EndpointFilter
+from gemini_webhooks.admin.pause_notice import PauseNotice
 from gemini_webhooks.admin.rendering import json_block
 from gemini_webhooks.admin.rotation import RotationPages
 from gemini_webhooks.admin.secret_pages import SecretPages
@@ -29,7 +30,7 @@ from gemini_webhooks.storable import strings_in
 
 
 @admin.register(WebhookEndpoint)
-class EndpointAdmin(EndpointActions, RotationPages, SecretPages, SyncPages):
+class EndpointAdmin(EndpointActions, RotationPages, SecretPages, SyncPages, PauseNotice):
     """The list and the page of an endpoint, with buttons for what can be done to it.
 
     Endpoints are made and changed at Google too, so never by the admin's own form, which would

@@ -1,21 +1,25 @@
 """The ledger of jobs that this site started."""
 
-# ruff: noqa: D102  # a column says in its description what it shows
+# ruff: noqa: ARG002, D102  # Django names its methods; a column says what it shows
 
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks.admin.badges import badge
-from gemini_webhooks.admin.base import ReadOnlyAdmin
+from gemini_webhooks.admin.base import LongList, withheld
 from gemini_webhooks.admin.rendering import metadata_block
-from gemini_webhooks.models import Job
+from gemini_webhooks.admin.searching import Rows, few, resources_called
+from gemini_webhooks.models import Job, WebhookDelivery
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(LongList):
     """Jobs whose end this site waits for, or has learnt."""
 
     list_display = (
@@ -29,12 +33,24 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter = ("state", "kind", "submitted_at")
     list_select_related = ("delivery",)
     deferred = ("user_metadata", "delivery__body", "delivery__user_metadata")
-    search_fields = ("resource_id__startswith", "delivery__webhook_id__startswith")
+    payloads = ("metadata",)
+    ordering = ("-pk",)
+    search_fields = ("resource_id",)  # see get_search_results
     search_help_text = _("The beginning of a resource id or webhook id.")
     fieldsets = (
         (
             None,
-            {"fields": ("resource_id", "kind", "state_badge", "submitted_at", "due_at", "event")},
+            {
+                "fields": (
+                    "resource_id",
+                    "kind",
+                    "state_badge",
+                    "submitted_at",
+                    "due_at",
+                    "event",
+                    "others",
+                )
+            },
         ),
         (
             _("Asking Google"),
@@ -42,6 +58,17 @@ class JobAdmin(ReadOnlyAdmin):
         ),
         (_("User metadata"), {"fields": ("metadata",), "classes": ("gw-wide",)}),
     )
+
+    withheld_metadata = withheld(_("user metadata"))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Rows, search_term: str
+    ) -> tuple[Rows, bool]:
+        words = search_term.strip()
+        if words:
+            told = Q(delivery__in=few(WebhookDelivery, Q(webhook_id__startswith=words)))
+            queryset = queryset.filter(resources_called(words) | told)
+        return queryset, False
 
     @admin.display(description=_("state"), ordering="state")
     def state_badge(self, job: Job) -> SafeString:
@@ -56,6 +83,11 @@ class JobAdmin(ReadOnlyAdmin):
         if job.delivery is None:
             return str(_("No event about it has come yet."))
         return self.link(job.delivery)
+
+    @admin.display(description=_("all deliveries about it"))
+    def others(self, job: Job) -> SafeString:
+        url = self.list_of(WebhookDelivery, resource=job.name or job.resource_id)
+        return format_html('<a href="{}">{}</a>', url, _("Show the deliveries about this job"))
 
     @admin.display(description=_("user metadata"))
     def metadata(self, job: Job) -> SafeString:

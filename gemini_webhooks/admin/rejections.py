@@ -12,13 +12,13 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from gemini_webhooks.admin.base import EMPTY, ModelAdmin, ReadOnlyAdmin, excerpt
+from gemini_webhooks.admin.base import EMPTY, LongList, ModelAdmin, excerpt
 from gemini_webhooks.admin.rendering import json_block
 from gemini_webhooks.models import RejectedRequest
 
 
 @admin.register(RejectedRequest)
-class RejectionAdmin(ReadOnlyAdmin):
+class RejectionAdmin(LongList):
     """The only rows that may be deleted here: nothing refers to them."""
 
     list_display = (
@@ -32,6 +32,8 @@ class RejectionAdmin(ReadOnlyAdmin):
     )
     list_filter = ("reason", "status", "received_at")
     deferred = ("headers",)
+    sortable_by = ("reason", "received_at")
+    goes_on_by = ("received_at", "received_at__lte")
     search_fields = ("endpoint_slug__startswith", "body_digest__startswith", "diagnosis")
     search_help_text = _(
         "A part of the diagnosis, or the beginning of an endpoint’s slug or a body’s SHA-256."

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.contrib.admin.utils import display_for_value
 from django.template.loader import render_to_string
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -17,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks import redaction
+from gemini_webhooks.admin.times import moment
 from gemini_webhooks.models import WebhookDelivery
 
 INDENT_BYTES = 65_536
@@ -50,7 +50,7 @@ def body_block(delivery: WebhookDelivery) -> SafeString:
     """Render the body of a delivery, as far as ``REDACT`` lets it be seen."""
     if delivery.body is None:
         why = WHY_NO_BODY.get(delivery.emptied_by, _("Removed by retention."))
-        when = display_for_value(delivery.emptied_at, "-")
+        when = moment(delivery.emptied_at) if delivery.emptied_at else "-"
         return _block(Shown(note=str(why) % {"when": when}), _("Body"))
     try:
         body = redaction.shown_body(bytes(delivery.body))

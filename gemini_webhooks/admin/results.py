@@ -1,10 +1,12 @@
 """Result files: how far they are, and the way to them."""
 
-# ruff: noqa: D101, D102  # a column says in its description what it shows
+# ruff: noqa: ARG002, D102  # Django names its methods; a column says what it shows
 
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import Q
+from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -13,15 +15,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks.admin.badges import badge
-from gemini_webhooks.admin.base import (
-    EMPTY,
-    ReadOnlyAdmin,
-    ReadOnlyInline,
-    RelatedRows,
-    excerpt,
-)
+from gemini_webhooks.admin.base import EMPTY, LongList, excerpt, withheld
+from gemini_webhooks.admin.previews import preview_block
 from gemini_webhooks.admin.rendering import text_block
-from gemini_webhooks.models import ResultFile
+from gemini_webhooks.admin.searching import Rows, deliveries_called, few
+from gemini_webhooks.models import ResultFile, WebhookDelivery
 
 
 class ResultShows:
@@ -68,28 +66,8 @@ class ResultShows:
             return _("stored, but its storage gives no address for it")
 
 
-class ResultsOfDelivery(RelatedRows):
-    empty_text = _("The event announced no result file.")
-
-
-class ResultFileInline(ResultShows, ReadOnlyInline):
-    model = ResultFile
-    formset = ResultsOfDelivery
-    show_change_link = True
-    ordering = ("position",)
-    fields = (
-        "source",
-        "state_badge",
-        "progress",
-        "row_count",
-        "failed_rows",
-        "error_excerpt",
-        "download",
-    )
-
-
 @admin.register(ResultFile)
-class ResultFileAdmin(ResultShows, ReadOnlyAdmin):
+class ResultFileAdmin(ResultShows, LongList):
     """The output of jobs: where it came from and where it is kept."""
 
     list_display = (
@@ -105,11 +83,9 @@ class ResultFileAdmin(ResultShows, ReadOnlyAdmin):
     list_filter = ("state", "created_at")
     list_select_related = ("delivery",)
     deferred = ("delivery__body", "delivery__user_metadata")
-    search_fields = (
-        "source_uri__startswith",
-        "delivery__webhook_id__startswith",
-        "delivery__resource_id__startswith",
-    )
+    payloads = ("first_rows", "download")
+    ordering = ("-pk",)
+    search_fields = ("source_uri",)  # see get_search_results
     search_help_text = _("The beginning of a source, webhook id or resource id.")
     fieldsets = (
         (
@@ -127,6 +103,7 @@ class ResultFileAdmin(ResultShows, ReadOnlyAdmin):
                 )
             },
         ),
+        (_("First rows"), {"fields": ("first_rows",), "classes": ("gw-wide",)}),
         (_("The file"), {"fields": ("file_name", "content_type", "crc32c", "generation")}),
         (
             _("How it is fetched"),
@@ -141,6 +118,23 @@ class ResultFileAdmin(ResultShows, ReadOnlyAdmin):
             },
         ),
     )
+
+    withheld_first_rows = withheld(_("first rows"))
+    withheld_download = withheld(_("file"))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Rows, search_term: str
+    ) -> tuple[Rows, bool]:
+        words = search_term.strip()
+        if words:
+            of_deliveries = few(WebhookDelivery, deliveries_called(words))
+            known = Q(delivery__in=of_deliveries) if of_deliveries != [] else None
+            queryset = queryset.filter(known or Q(source_uri__startswith=words))
+        return queryset, False
+
+    @admin.display(description=_("first rows"))
+    def first_rows(self, result: ResultFile) -> SafeString:
+        return preview_block(result)
 
     @admin.display(description=_("delivery"))
     def delivery_link(self, result: ResultFile) -> SafeString | str:

@@ -4,9 +4,16 @@ Every change of state is one conditional UPDATE, so that whoever comes second ch
 two workers, a worker and the sweeper, a worker that was thought dead.
 """
 
-from gemini_webhooks.deliveries.backlog import handed_off, results_due, runs_due, to_dispatch
+from gemini_webhooks.deliveries.backlog import (
+    handed_off,
+    replays_due,
+    results_due,
+    runs_due,
+    to_dispatch,
+)
 from gemini_webhooks.deliveries.claims import (
     Claim,
+    RunHeld,
     bury,
     bury_lost,
     claim,
@@ -25,8 +32,17 @@ from gemini_webhooks.deliveries.common import (
 )
 from gemini_webhooks.deliveries.erasing import erase, erase_jobs, is_in_work, jobs_of
 from gemini_webhooks.deliveries.lanes import admit, lanes_of, with_room
-from gemini_webhooks.deliveries.ordering import about, hold_resource, is_superseded
-from gemini_webhooks.deliveries.planning import Plan, PlannedRun, reopen, start, unreadable
+from gemini_webhooks.deliveries.ordering import about, hold_resource, is_superseded, spellings
+from gemini_webhooks.deliveries.pauses import LetGo, let_go
+from gemini_webhooks.deliveries.planning import (
+    Plan,
+    PlannedRun,
+    prepare,
+    refetch,
+    reopen,
+    start,
+    unreadable,
+)
 from gemini_webhooks.deliveries.progress import (
     bury_waiting,
     release,
@@ -36,15 +52,19 @@ from gemini_webhooks.deliveries.progress import (
 )
 from gemini_webhooks.deliveries.recording import Recorded, record, record_found, stored, sweep_soon
 from gemini_webhooks.deliveries.removal import finished
+from gemini_webhooks.deliveries.selection import Selection, select
 
 __all__ = [
     "LEASE_SECONDS",
     "SWEEP_GRACE_SECONDS",
     "Claim",
     "LeaseLost",
+    "LetGo",
     "Plan",
     "PlannedRun",
     "Recorded",
+    "RunHeld",
+    "Selection",
     "about",
     "admit",
     "alias",
@@ -61,19 +81,25 @@ __all__ = [
     "is_superseded",
     "jobs_of",
     "lanes_of",
+    "let_go",
     "postpone",
+    "prepare",
     "record",
     "record_found",
+    "refetch",
     "release",
     "renew",
     "reopen",
+    "replays_due",
     "results_due",
     "retry",
     "rows",
     "runs_due",
+    "select",
     "settle",
     "settle_all",
     "skip",
+    "spellings",
     "start",
     "stored",
     "succeed",

@@ -18,7 +18,7 @@ from gemini_webhooks.deliveries.common import (
     alias,
     rows,
 )
-from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+from gemini_webhooks.models import ReceiverRun, Replay, ResultFile, WebhookDelivery
 
 #: The grace is doubled so often at most, for what the sweeper hands on again and again.
 LONGEST_GRACE = 4
@@ -37,8 +37,19 @@ def to_dispatch(limit: int, *, overdue_only: bool = True) -> list[int]:
     return list(received.order_by("sweep_at").values_list("pk", flat=True)[:limit])
 
 
+def replays_due(limit: int, *, overdue_only: bool = False) -> list[int]:
+    """Ids of replays whose next step is due, among them those whose worker is gone."""
+    due = _overdue("next_step_at") if overdue_only else Q(next_step_at__lte=clock.now())
+    running = _unlocked(Replay).filter(due, state=Replay.State.RUNNING)
+    return list(running.order_by("next_step_at").values_list("pk", flat=True)[:limit])
+
+
 def handed_off(
-    *, delivery_ids: Iterable[int], run_ids: Iterable[int], result_ids: Iterable[int]
+    *,
+    delivery_ids: Iterable[int],
+    run_ids: Iterable[int],
+    result_ids: Iterable[int],
+    replay_ids: Iterable[int],
 ) -> None:
     """The sweeper handed these off: leave them alone for a while, and let others go first.
 
@@ -50,9 +61,9 @@ def handed_off(
     # Due since now, so overdue again after the next grace.
     for model, ids in ((ReceiverRun, run_ids), (ResultFile, result_ids)):
         waiting = rows(model).filter(state__in=WAITING, next_attempt_at__lte=now)
-        waiting.filter(pk__in=list(ids)).update(
-            next_attempt_at=now, sweeps=Least(F("sweeps") + 1, Value(LONGEST_GRACE))
-        )
+        waiting.filter(pk__in=list(ids)).update(next_attempt_at=now, sweeps=_once_more())
+    running = rows(Replay).filter(state=Replay.State.RUNNING, next_step_at__lte=now)
+    running.filter(pk__in=list(replay_ids)).update(next_step_at=now, sweeps=_once_more())
 
 
 def runs_due(limit: int, *, overdue_only: bool = False) -> list[tuple[int, str]]:
@@ -89,11 +100,16 @@ def results_due(limit: int, *, overdue_only: bool = False) -> list[int]:
     return found
 
 
-def _overdue() -> Q:
+def _once_more() -> Least:
+    return Least(F("sweeps") + 1, Value(LONGEST_GRACE))
+
+
+def _overdue(column: str = "next_attempt_at") -> Q:
     """Due for so long that the hand-off may be lost: twice as long after each that was repeated."""
-    at_all = Q(next_attempt_at__lte=clock.after(-SWEEP_GRACE_SECONDS))
+    until = f"{column}__lte"
+    at_all = Q(**{until: clock.after(-SWEEP_GRACE_SECONDS)})
     each = (
-        Q(sweeps=sweeps, next_attempt_at__lte=clock.after(-SWEEP_GRACE_SECONDS * 2**sweeps))
+        Q(**{until: clock.after(-SWEEP_GRACE_SECONDS * 2**sweeps)}, sweeps=sweeps)
         for sweeps in range(LONGEST_GRACE + 1)
     )
     return at_all & reduce(or_, each)

@@ -10,10 +10,18 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock
-from gemini_webhooks.deliveries import lanes
+from gemini_webhooks.deliveries import lanes, pauses
 from gemini_webhooks.deliveries.audit import class_name, log, summary
-from gemini_webhooks.deliveries.common import LEASE_SECONDS, WAITING, LeaseLost, alias, rows
+from gemini_webhooks.deliveries.common import (
+    LEASE_SECONDS,
+    NOT_HELD,
+    WAITING,
+    LeaseLost,
+    alias,
+    rows,
+)
 from gemini_webhooks.deliveries.progress import fail
+from gemini_webhooks.exceptions import GeminiWebhooksError
 from gemini_webhooks.models import Attempt, ReceiverRun
 
 #: The clocks of two workers differ; a message may come so much before the run is due.
@@ -31,17 +39,33 @@ class Claim:
     token: str
 
 
+class RunHeld(GeminiWebhooksError):
+    """The run is not to be executed for now: a pause holds it.
+
+    Args:
+        lane: the lane that it has left, where there may be room for another one; empty if none.
+    """
+
+    def __init__(self, lane: str) -> None:
+        super().__init__("a pause holds it")
+        self.lane = lane
+
+
 def claim(run_id: int) -> Claim | None:
     """Take a run that is due, or whose worker is gone; ``None`` if somebody else has it.
 
     If its lane is full it is parked there instead. An attempt that was cut short by the death of
     its worker is written down as lost.
+
+    Raises:
+        RunHeld: its receiver or endpoint is paused; it is held from now on.
     """
     now = clock.now()
     runs = rows(ReceiverRun)
     due = Q(state__in=WAITING, next_attempt_at__lte=clock.after(CLOCK_SKEW_SECONDS))
     abandoned = Q(state=ReceiverRun.State.RUNNING, lease_until__lt=now)
-    run = runs.filter(due | abandoned, pk=run_id).select_related("delivery", "result").first()
+    found = runs.filter(due | abandoned, pk=run_id).annotate(pause_id=pauses.covering())
+    run = found.select_related("delivery", "result").first()
     if run is None:
         return None
     was_abandoned = run.state == ReceiverRun.State.RUNNING
@@ -56,15 +80,22 @@ def claim(run_id: int) -> Claim | None:
         "next_attempt_at": None,
         "parked_at": None,
         "sweeps": 0,
+        **NOT_HELD,
     }
     with transaction.atomic(using=alias()):
-        has_to_wait = bool(run.lane) and lanes.is_full(run.lane)
+        waits: dict[str, object] = {}
+        if run.pause_id is not None:
+            waits = _paused(run, run.pause_id)
+        elif run.lane and lanes.is_full(run.lane):
+            waits = _parked(run)
         mine = runs.filter(due | abandoned, pk=run_id, claim=run.claim)
-        if not mine.update(**(_parked(run) if has_to_wait else changes)):
+        if not mine.update(**(waits or changes)):
             return None
         if was_abandoned:
             log(run, Attempt.Outcome.LOST)
-    if has_to_wait:
+    if run.pause_id is not None:
+        raise RunHeld(run.lane)
+    if waits:
         return None
     for name, value in changes.items():
         setattr(run, name, value)
@@ -145,15 +176,25 @@ def bury_lost(held: Claim) -> bool:
 
 
 def _parked(run: ReceiverRun) -> dict[str, object]:
-    """What changes of a run that has to wait in its lane; one that was abandoned is free again.
+    """What changes of a run that has to wait in its lane.
 
     It has waited before: those that came after it stay behind it.
     """
-    parked: dict[str, object] = {"parked_at": run.created_at, "next_attempt_at": None}
-    if run.state == ReceiverRun.State.RUNNING:
-        retry = {"state": ReceiverRun.State.RETRYING, "trigger": Attempt.Trigger.RETRY}
-        parked |= {**retry, "claim": "", "lease_until": None}
-    return parked
+    return {"parked_at": run.created_at, "next_attempt_at": None, **_given_back(run)}
+
+
+def _paused(run: ReceiverRun, pause_id: int) -> dict[str, object]:
+    """What changes of a run that a pause holds: it takes no place in its lane."""
+    held = {"held_at": clock.now(), "held_by": pause_id, "parked_at": None, "sweeps": 0}
+    return {**held, "next_attempt_at": None, **_given_back(run)}
+
+
+def _given_back(run: ReceiverRun) -> dict[str, object]:
+    """What changes of a run besides that was abandoned, and is not to be executed yet."""
+    if run.state != ReceiverRun.State.RUNNING:
+        return {}
+    retry = {"state": ReceiverRun.State.RETRYING, "trigger": Attempt.Trigger.RETRY}
+    return {**retry, "claim": "", "lease_until": None}
 
 
 def _held(held: Claim) -> QuerySet[ReceiverRun]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from django.db import router
@@ -26,6 +27,8 @@ UNFINISHED = (
     ReceiverRun.State.RETRYING,
 )
 WAITING = (ReceiverRun.State.PENDING, ReceiverRun.State.RETRYING)
+#: What an UPDATE of a run writes that no pause holds any more.
+NOT_HELD: Mapping[str, None] = {"held_at": None, "held_by": None}
 
 
 class LeaseLost(GeminiWebhooksError):

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from gemini_webhooks import clock
-from gemini_webhooks.deliveries.common import UNFINISHED, alias, done_now, rows
+from gemini_webhooks.deliveries.common import NOT_HELD, UNFINISHED, alias, done_now, rows
 from gemini_webhooks.events import bare_id
 from gemini_webhooks.models import Attempt, Job, ReceiverRun, ResultFile, WebhookDelivery
 
@@ -52,6 +52,7 @@ def erase(delivery_id: int) -> bool:
             parked_at=None,
             next_attempt_at=None,
             finished_at=clock.now(),
+            **NOT_HELD,
         )
         rows(Attempt).filter(run__in=[run.pk for run in runs]).update(traceback="")
         _erase_results(delivery_id)

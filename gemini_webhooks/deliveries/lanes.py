@@ -45,6 +45,20 @@ def park(runs: QuerySet[ReceiverRun]) -> None:
     runs.exclude(lane="").update(parked_at=clock.now(), next_attempt_at=None)
 
 
+def park_in_order(runs: QuerySet[ReceiverRun], **changes: object) -> int:
+    """Let those of ``runs`` that are in a lane wait there in the order of their coming.
+
+    Args:
+        runs: that have waited for something else meanwhile.
+        changes: what else becomes of them.
+
+    Returns:
+        How many they are.
+    """
+    in_lanes = runs.exclude(lane="")
+    return in_lanes.update(parked_at=F("created_at"), next_attempt_at=None, **changes)
+
+
 def admit(lane: str) -> list[int]:
     """Let parked runs of ``lane`` start, in the order of their coming, as far as there is room.
 

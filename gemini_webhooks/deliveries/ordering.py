@@ -22,9 +22,13 @@ def about(*names: str) -> QuerySet[WebhookDelivery]:
 
     MariaDB and MySQL find those whose names differ in case only, too.
     """
+    return rows(WebhookDelivery).filter(resource_id__in=spellings(*names))
+
+
+def spellings(*names: str) -> set[str]:
+    """How the name of a resource may be written in a delivery."""
     bare = {bare_id(name) for name in names if name}
-    spelled = {*filter(None, names), *bare, *(f"batches/{name}" for name in bare)}
-    return rows(WebhookDelivery).filter(resource_id__in=spelled)
+    return {*filter(None, names), *bare, *(f"batches/{name}" for name in bare)}
 
 
 def is_superseded(delivery: WebhookDelivery) -> bool:

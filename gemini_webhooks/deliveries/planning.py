@@ -10,8 +10,9 @@ from django.db.models import Q, QuerySet
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes
-from gemini_webhooks.deliveries.common import alias, done_now, rows
+from gemini_webhooks.deliveries.common import NOT_HELD, alias, done_now, rows
 from gemini_webhooks.events import Event, bare_id
+from gemini_webhooks.exceptions import NothingToReplay
 from gemini_webhooks.models import (
     Attempt,
     Job,
@@ -65,7 +66,7 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
     Returns:
         Whether this call did it; ``False`` if it had been done before.
     """
-    _open_lanes(plan)
+    prepare(plan)
     state = WebhookDelivery.State.PROCESSING if plan.runs else WebhookDelivery.State.IGNORED
     with transaction.atomic(using=alias()):
         # The row stays locked from here on: a second worker waits, then finds nothing to do. With
@@ -98,8 +99,20 @@ def unreadable(delivery: WebhookDelivery) -> None:
     )
 
 
+def prepare(plan: Plan) -> None:
+    """Make sure that the lanes of ``plan`` are there. Call it outside of a transaction."""
+    limits = {run.lane.key: run.lane.limit for run in plan.runs if run.lane}
+    if limits:
+        lanes.open_lanes(limits)
+
+
 def reopen(
-    delivery: WebhookDelivery, plan: Plan, *, names: Collection[str] | None, actor: str
+    delivery: WebhookDelivery,
+    plan: Plan,
+    *,
+    names: Collection[str] | None,
+    only_dead: bool = False,
+    actor: str,
 ) -> list[int]:
     """Make runs of ``delivery`` due again, with all their attempts before them.
 
@@ -108,14 +121,14 @@ def reopen(
 
     Args:
         delivery: processed, failed or ignored.
-        plan: what its event asks for now.
+        plan: what its event asks for now; :func:`prepare` it before.
         names: of the receivers; ``None`` for all of them.
+        only_dead: leave out those that are not dead, and those that were connected since.
         actor: who asked for it.
 
     Returns:
         The ids of the runs. Those that are being executed are left alone and not among them.
     """
-    _open_lanes(plan)
     replay = {
         "is_replay": True,
         "trigger": Attempt.Trigger.REPLAY,
@@ -123,10 +136,14 @@ def reopen(
     }
     with transaction.atomic(using=alias()):
         runs = rows(ReceiverRun).filter(delivery=delivery)
-        known = set(runs.values_list("receiver", flat=True))
-        new = [run for run in plan.runs if run.receiver not in known and _is_in(run, names)]
-        result = _result(delivery, plan)
-        _create_runs(delivery, new, result, **replay)
+        if only_dead:
+            result = _result(delivery, Plan())
+            runs = runs.filter(state=ReceiverRun.State.DEAD)
+        else:
+            known = set(runs.values_list("receiver", flat=True))
+            new = [run for run in plan.runs if run.receiver not in known and _is_in(run, names)]
+            result = _result(delivery, plan)
+            _create_runs(delivery, new, result, **replay)
         if names is not None:
             runs = runs.filter(receiver__in=names)
         being_executed = Q(state=ReceiverRun.State.RUNNING, lease_until__gte=clock.now())
@@ -143,6 +160,7 @@ def reopen(
             lane="",
             parked_at=None,
             sweeps=0,
+            **NOT_HELD,
             **replay,
         )
         for run in plan.runs:
@@ -155,6 +173,27 @@ def reopen(
                 state=WebhookDelivery.State.PROCESSING, sweep_at=None
             )
     return ids
+
+
+def refetch(delivery: WebhookDelivery, plan: Plan) -> bool:
+    """Have the result files of ``delivery`` fetched again, with all attempts before them.
+
+    Receivers that wait for one run once it is there; others are not told. A file that is there
+    stays until the new one is.
+
+    Returns:
+        ``False``: a worker fetches it at this moment.
+
+    Raises:
+        NothingToReplay: it has none.
+    """
+    with transaction.atomic(using=alias()):
+        _result(delivery, plan)
+        results = rows(ResultFile).filter(delivery=delivery).exclude(source_uri="")
+        if not results.exists():
+            raise NothingToReplay(f"{delivery.webhook_id} has no result file")
+        being_fetched = Q(state=ResultFile.State.FETCHING, lease_until__gte=clock.now())
+        return bool(results.exclude(being_fetched).update(claim="", lease_until=None, **_anew()))
 
 
 def _is_in(run: PlannedRun, names: Collection[str] | None) -> bool:
@@ -197,12 +236,6 @@ def _create_runs(
     )
 
 
-def _open_lanes(plan: Plan) -> None:
-    limits = {run.lane.key: run.lane.limit for run in plan.runs if run.lane}
-    if limits:
-        lanes.open_lanes(limits)
-
-
 def _lane(run: PlannedRun) -> str:
     return run.lane.key if run.lane else ""
 
@@ -213,13 +246,18 @@ def _wait_for_result(waiting: QuerySet[ReceiverRun], result: ResultFile | None) 
         return
     waiting.update(next_attempt_at=None, parked_at=None)
     gone = (ResultFile.State.FAILED, ResultFile.State.REMOVED)
-    rows(ResultFile).filter(pk=result.pk, state__in=gone).update(
-        state=ResultFile.State.PENDING,
-        attempts=0,
-        error="",
-        next_attempt_at=clock.now(),
-        sweeps=0,
-    )
+    rows(ResultFile).filter(pk=result.pk, state__in=gone).update(**_anew())
+
+
+def _anew() -> dict[str, object]:
+    """What changes of a result file that is to be fetched from the beginning."""
+    return {
+        "state": ResultFile.State.PENDING,
+        "attempts": 0,
+        "error": "",
+        "next_attempt_at": clock.now(),
+        "sweeps": 0,
+    }
 
 
 def _settle_job(delivery: WebhookDelivery, event: Event) -> None:

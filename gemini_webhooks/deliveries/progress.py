@@ -96,5 +96,6 @@ def _waiting_for(which: Q) -> QuerySet[ReceiverRun]:
         state=ReceiverRun.State.PENDING,
         next_attempt_at=None,
         parked_at=None,
+        held_at=None,
         result__isnull=False,
     )

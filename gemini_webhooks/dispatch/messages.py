@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from celery import Celery, current_task
@@ -19,13 +21,20 @@ TASKS = {
     "delivery": "gemini_webhooks.tasks.dispatch",
     "run": "gemini_webhooks.tasks.run_receiver",
     "result": "gemini_webhooks.tasks.fetch_result",
+    "replay": "gemini_webhooks.tasks.advance_replay",
 }
 
 #: What is due later than this is left to the sweeper: a broker takes a message that a worker
 #: holds back for long for lost (RabbitMQ after 30 minutes), and gives it to another one.
 MAX_COUNTDOWN_SECONDS = 900
 
+#: A turn that has waited for so long behind other messages is no longer wanted: those are what
+#: the workers are busy with, and the schedule goes on anyhow.
+TURN_SECONDS = 25
+
 _remembered: list[Celery] = []
+#: Steps of replays that an eager app has still to take.
+_steps: ContextVar[deque[Handoff] | None] = ContextVar("gemini_webhooks_steps", default=None)
 
 
 def remember_app() -> None:
@@ -61,6 +70,25 @@ def taken() -> Iterator[None]:
         yield
 
 
+def take_another_turn() -> None:
+    """Have the task that is being executed come again, behind the messages that wait now.
+
+    A task that is called as a function, or executed eagerly, does not come again.
+
+    Raises:
+        BrokerUnavailable: the schedule repeats it later.
+    """
+    if not current_task or current_task.request.called_directly or current_task.request.is_eager:  # type: ignore[truthy-bool]  # a proxy, of None at times
+        return
+    request = current_task.request
+    queue = (request.delivery_info or {}).get("routing_key")
+    arguments = tuple(request.args or ()), dict(request.kwargs or {})
+    try:
+        current_task.apply_async(*arguments, queue=queue or "", expires=TURN_SECONDS)
+    except OperationalError as error:
+        raise _unavailable(error) from None
+
+
 def publish(
     handoffs: Iterable[Handoff],
     *,
@@ -81,7 +109,7 @@ def publish(
     """
     site = app or site_app()
     try:
-        for handoff in handoffs:
+        for handoff in _in_turn(handoffs, eager=bool(site.conf.task_always_eager)):
             if handoff.delay > MAX_COUNTDOWN_SECONDS:
                 continue
             task = TASKS[handoff.kind]
@@ -92,7 +120,31 @@ def publish(
                 result = site.tasks[task].apply_async((handoff.id,), retry=retry, **options)
                 sent.message_id = result.id
     except OperationalError as error:
-        raise BrokerUnavailable(
-            f"Celery's broker does not take messages ({type(error).__name__}); "
-            "`manage.py gemini_webhooks drain` works without it"
-        ) from None
+        raise _unavailable(error) from None
+
+
+def _unavailable(error: OperationalError) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"Celery's broker does not take messages ({type(error).__name__}); "
+        "`manage.py gemini_webhooks drain` works without it"
+    )
+
+
+def _in_turn(handoffs: Iterable[Handoff], *, eager: bool) -> Iterator[Handoff]:
+    """In an eager app the next step of a replay comes after this one instead of within it."""
+    if not eager:
+        yield from handoffs
+        return
+    outer = _steps.get()
+    steps: deque[Handoff] = deque() if outer is None else outer
+    token = _steps.set(steps)
+    try:
+        for handoff in handoffs:
+            if handoff.kind == "replay":
+                steps.append(handoff)
+            else:
+                yield handoff
+        while outer is None and steps:
+            yield steps.popleft()
+    finally:
+        _steps.reset(token)

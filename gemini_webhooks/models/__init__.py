@@ -9,7 +9,7 @@ from gemini_webhooks.models.deliveries import (
 )
 from gemini_webhooks.models.endpoints import SigningSecret, WebhookEndpoint
 from gemini_webhooks.models.erasures import Erasure
-from gemini_webhooks.models.failures import FailureGroup
+from gemini_webhooks.models.failures import FailureGroup, FailureMail
 from gemini_webhooks.models.figures import Figure, RollUp
 from gemini_webhooks.models.jobs import Job
 from gemini_webhooks.models.lanes import Lane
@@ -22,6 +22,7 @@ __all__ = [
     "Attempt",
     "Erasure",
     "FailureGroup",
+    "FailureMail",
     "Figure",
     "Job",
     "Lane",

@@ -173,6 +173,9 @@ class ReceiverRun(models.Model):
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     #: Since when a pause holds it; ``None`` if none does.
     held_at = models.DateTimeField(_("held by a pause since"), null=True, blank=True)
+    #: Primary key of the :class:`Pause` that holds it. Not a foreign key: what a pause held that is
+    #: gone, the sweep lets go.
+    held_by = models.BigIntegerField(null=True, editable=False)
     #: ``None`` while it waits for its result file or in its lane, or is held, and once it has
     #: ended.
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
@@ -205,7 +208,7 @@ class ReceiverRun(models.Model):
             models.Index(fields=["state", "lease_until"], name="gw_run_leased"),
             models.Index(fields=["receiver", "state"], name="gw_run_by_receiver"),
             models.Index(fields=["lane", "parked_at"], name="gw_run_in_lane"),
-            models.Index(fields=["held_at"], name="gw_run_held"),
+            models.Index(fields=["held_by", "held_at"], name="gw_run_held"),
             models.Index(
                 fields=["state", "receiver", "error_class", "finished_at"], name="gw_run_dead"
             ),

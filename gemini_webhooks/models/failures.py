@@ -21,8 +21,8 @@ class FailureGroup(models.Model):
     told_until = models.DateTimeField(null=True, editable=False)
 
     class Meta:
-        verbose_name = _("failure group")
-        verbose_name_plural = _("failure groups")
+        verbose_name = _("group of dead letters")
+        verbose_name_plural = _("dead letters")
         ordering = ["receiver", "error_class"]
         constraints = [
             models.UniqueConstraint(
@@ -32,3 +32,19 @@ class FailureGroup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.receiver}: {self.error_class or '?'}"
+
+
+class FailureMail(models.Model):
+    """One row, while failures are told of by e-mail: whoever changes it sends the next one."""
+
+    name = models.CharField(_("name"), max_length=20, primary_key=True)
+    since = models.DateTimeField(_("tells of what failed since"))
+    #: When the last one was sent, or somebody set out to; ``None`` if there was none yet.
+    last_at = models.DateTimeField(_("last sent"), null=True)
+
+    class Meta:
+        verbose_name = _("e-mail about failures")
+        verbose_name_plural = _("e-mails about failures")
+
+    def __str__(self) -> str:
+        return self.name

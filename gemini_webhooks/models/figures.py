@@ -9,7 +9,7 @@ from gemini_webhooks.models.fields import ExactCharField
 
 
 class Figure(models.Model):
-    """How much of something there was within one period of five minutes."""
+    """How much of something there was within one period of five minutes; see ``trends``."""
 
     name = models.CharField(_("figure"), max_length=20)
     label = ExactCharField(_("of which kind"), max_length=100)
@@ -18,10 +18,11 @@ class Figure(models.Model):
 
     class Meta:
         verbose_name = _("figure")
-        verbose_name_plural = _("figures")
+        # The admin lists models by it, and this one's page there is the dashboard.
+        verbose_name_plural = _("dashboard")
         ordering = ["start", "name", "label"]
         constraints = [
-            models.UniqueConstraint(fields=["start", "name", "label"], name="gw_figure_once"),
+            models.UniqueConstraint(fields=["name", "start", "label"], name="gw_figure_once"),
         ]
 
     def __str__(self) -> str:

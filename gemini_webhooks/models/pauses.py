@@ -18,7 +18,7 @@ class Pause(models.Model):
         ENDPOINT = "endpoint", _("endpoint")
         ROOT = "root", _("root endpoint")
 
-    kind = models.CharField(_("of a"), max_length=10, choices=Kind)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind)
     receiver = ExactCharField(_("receiver"), max_length=255, blank=True)
     endpoint = models.ForeignKey(
         WebhookEndpoint,

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from gemini_webhooks.monitoring import figures
+from gemini_webhooks import trends
 
 
 class BacklogCollector(Collector):
@@ -29,7 +29,7 @@ class BacklogCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The gauges; without values if the database does not answer."""
         try:
-            backlog = figures.backlog()
+            backlog = trends.backlog()
         except DatabaseTrouble:
             backlog = None
         yield from _gauges(backlog)
@@ -47,7 +47,7 @@ def render(accept: str) -> tuple[bytes, str]:
     return encode(registry), content_type
 
 
-def _gauges(backlog: figures.Backlog | None) -> Iterator[Metric]:
+def _gauges(backlog: trends.Backlog | None) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "gemini_webhooks_database_up", "Whether the backlog could be read from the database: 1, 0."
     )

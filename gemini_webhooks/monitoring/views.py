@@ -16,8 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.common import no_append_slash
 from django.views.decorators.http import require_safe
 
-from gemini_webhooks import deliveries, logs
-from gemini_webhooks.monitoring import figures
+from gemini_webhooks import deliveries, logs, trends
 
 logger = logs.get_logger(__name__)
 
@@ -50,7 +49,7 @@ def backlog(request: HttpRequest) -> HttpResponse:
     except ValueError:
         return JsonResponse({"error": "max_seconds is not a number of seconds"}, status=400)
     try:
-        found = figures.backlog()
+        found = trends.backlog()
     except DatabaseTrouble as error:
         return _unavailable("backlog", error)
     is_behind = found.oldest_seconds > most

@@ -14,6 +14,7 @@ from gemini_webhooks import logs
 from gemini_webhooks.processing.fetching import fetch_result
 from gemini_webhooks.processing.handoffs import Handoff
 from gemini_webhooks.processing.planning import plan
+from gemini_webhooks.processing.replaying import advance
 from gemini_webhooks.processing.running import run
 from gemini_webhooks.processing.sweeping import sweep
 
@@ -25,11 +26,12 @@ ROUND = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Drained:
-    """What :func:`drain` did, counted."""
+    """What :func:`drain` did, counted; of bulk replays the steps."""
 
     deliveries: int = 0
     runs: int = 0
     results: int = 0
+    replays: int = 0
 
     def plus(self, more: Drained) -> Drained:
         """Both counts together."""
@@ -37,6 +39,7 @@ class Drained:
             deliveries=self.deliveries + more.deliveries,
             runs=self.runs + more.runs,
             results=self.results + more.results,
+            replays=self.replays + more.replays,
         )
 
 
@@ -46,26 +49,31 @@ def drain(limit: int | None = None, *, stop: Callable[[], bool] = lambda: False)
     Several processes may do so at once: who fails to claim a thing goes on to the next.
 
     Args:
-        limit: end after so many deliveries, runs and results together.
+        limit: end after so many deliveries, runs, results and steps of replays together.
         stop: asked before each; ``True`` ends it.
     """
     work: dict[str, Callable[[int], list[Handoff]]] = {
         "delivery": plan,
         "run": run,
         "result": fetch_result,
+        "replay": advance,
     }
     done: Counter[str] = Counter()
     seen: set[Handoff] = set()
     while limit is None or done.total() < limit:
         left = 100 if limit is None else min(100, limit - done.total())
         # What asked to be run again at once has had its turn.
-        found = [item for item in sweep(left, everything=True).handoffs if item not in seen]
+        swept = sweep(left, everything=True).handoffs
+        # What pauses let go at a rate is due in its turn.
+        found = [item for item in swept if item not in seen and not item.delay]
         if not found or stop():
             break
         for item in found[:left]:
             if stop():
                 break
-            seen.add(item)
+            # A replay comes back with its next step, until it is not due any more.
+            if item.kind != "replay":
+                seen.add(item)
             try:
                 next_ones = work[item.kind](item.id)
             except Exception as error:  # noqa: BLE001  # one bad row must not stop the others
@@ -77,7 +85,12 @@ def drain(limit: int | None = None, *, stop: Callable[[], bool] = lambda: False)
                 done[item.kind] += 1
                 # Who was let in to its lane has its turn, though it may have come too early before.
                 seen.difference_update(other for other in next_ones if other != item)
-    return Drained(deliveries=done["delivery"], runs=done["run"], results=done["result"])
+    return Drained(
+        deliveries=done["delivery"],
+        runs=done["run"],
+        results=done["result"],
+        replays=done["replay"],
+    )
 
 
 def drain_forever(stop: threading.Event, *, poll_seconds: float = 1.0) -> Drained:

@@ -20,13 +20,13 @@ class Handoff:
 
     Attributes:
         kind: ``run``: a receiver run; ``result``: a result file to fetch; ``delivery``: a
-            delivery to take into processing.
+            delivery to take into processing; ``replay``: the next step of a bulk replay.
         id: primary key of that row.
         queue: Celery queue, ``None`` for the default one.
         delay: seconds to wait before.
     """
 
-    kind: Literal["delivery", "run", "result"]
+    kind: Literal["delivery", "run", "result", "replay"]
     id: int
     queue: str | None = None
     delay: float = 0

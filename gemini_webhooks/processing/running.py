@@ -10,7 +10,7 @@ from django.db import OperationalError, transaction
 from gemini_webhooks import deliveries, events, leases, logs, observe, receivers
 from gemini_webhooks.backoff import retry_delay
 from gemini_webhooks.conf import settings
-from gemini_webhooks.deliveries import Claim, LeaseLost
+from gemini_webhooks.deliveries import Claim, LeaseLost, RunHeld
 from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import GiveUp, PayloadPruned, RetryLater
 from gemini_webhooks.models import ReceiverRun, WebhookDelivery
@@ -38,12 +38,15 @@ class ReceiverNotConnected(Exception):
 
 
 def run(run_id: int) -> list[Handoff]:
-    """Run one receiver once, if the run is due and nobody else has it.
+    """Run one receiver once, if the run is due, not paused, and nobody else has it.
 
     Returns:
-        The retry to schedule, if there is to be one.
+        The retry to schedule, if there is to be one, and what may start in its lane.
     """
-    held = deliveries.claim(run_id)
+    try:
+        held = deliveries.claim(run_id)
+    except RunHeld as paused:
+        return admitted(paused.lane)
     if held is None:
         return []
     with observe.about(held.run):

@@ -109,17 +109,21 @@ def retry(held: Claim, error: str, seconds: float) -> None:
 
 
 def fail(held: Claim, error: str) -> None:
-    """The file will not be fetched.
+    """The file will not be fetched. One that was there before is still good.
 
     Raises:
         ClaimLost: somebody else has it.
     """
+    ended: dict[str, Any] = {"state": ResultFile.State.FAILED}
+    if held.result.file:
+        size = held.result.size
+        ended = {"state": ResultFile.State.COMPLETE, "size": size, "bytes_done": size or 0}
     _update(
         held,
-        state=ResultFile.State.FAILED,
         error=storable_text(error, MAX_ERROR_LENGTH),
         lease_until=None,
         finished_at=clock.now(),
+        **ended,
     )
 
 

@@ -165,7 +165,7 @@ def _store(
     lease = max(claims.LEASE_SECONDS, size / SLOWEST_STORAGE_BYTES_PER_SECOND)
     claims.renew(held, bytes_done=size, size=size, seconds=lease)
     result = held.result
-    name = _storage_name(held)
+    name, replaced = _storage_name(held), result.file.name
     with _undone_on_error(result, name):
         with spool.disk_errors():
             file.seek(0)
@@ -182,16 +182,31 @@ def _store(
             rows=counted.rows,
             failed_rows=counted.failed,
         )
+    _discard(result, replaced)
+
+
+def _discard(result: ResultFile, replaced: str | None) -> None:
+    """Delete the file that a complete result had before it was fetched again."""
+    if not replaced:
+        return
+    try:
+        result.file.storage.delete(replaced)
+    except Exception as error:  # noqa: BLE001  # a storage may raise anything
+        kind = type(error).__name__  # its text may quote the name, which nobody is to guess
+        logger.error("former file of result %s not deleted: %s", result.pk, kind)  # noqa: TRY400  # likewise
 
 
 @contextmanager
 def _undone_on_error(result: ResultFile, name: str) -> Iterator[None]:
     """Leave nothing in the storage that is not whole, or that no row names."""
+    replaced = result.file.name
     try:
         yield
     except Exception as error:
+        # Storages may choose another name, which is known once they have taken the file.
+        stored = name if result.file.name in (None, "", replaced) else result.file.name
         with suppress(Exception):  # it may not even exist
-            result.file.storage.delete(result.file.name or name)
+            result.file.storage.delete(stored)
         if isinstance(error, (ClaimLost, DatabaseTrouble)):
             raise
         raise ResultError(

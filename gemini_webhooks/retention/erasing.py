@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 
 from gemini_webhooks import clock, deliveries, logs, redaction
-from gemini_webhooks.deliveries import rows
+from gemini_webhooks.deliveries import replays, rows
 from gemini_webhooks.deliveries.removal import MOST_IDS
 from gemini_webhooks.events import bare_id
 from gemini_webhooks.exceptions import ConfigurationError, GeminiWebhooksError
@@ -50,6 +50,11 @@ class Target:
         """Whether the value is in ``metadata``, at the place that ``subject`` names."""
         path = redaction.read(self.subject)
         return any(self._is_value(found) for found in _at(metadata, tuple(path)))
+
+    def names(self, path: str, value: str) -> bool:
+        """Whether it is what somebody asked for with this value at this path."""
+        same = self.kind == "metadata" and redaction.read(path) == redaction.read(self.subject)
+        return same and value == self.value
 
     def _is_value(self, found: Any) -> bool:
         return (found if isinstance(found, str) else json.dumps(found)) == self.value
@@ -127,7 +132,8 @@ def erase(target: Target, *, actor: str, tell: Tell = lambda *_: None) -> Erased
     """Remove bodies, metadata, errors, tracebacks and result files; ids and times stay.
 
     Also of what is not finished: its runs then are dead. That it was done is written down,
-    without a word of what was erased. It may be interrupted, and repeated.
+    without a word of what was erased. Replays that were asked for with the same value forget
+    what they were asked for. It may be interrupted, and repeated.
 
     Args:
         target: what.
@@ -146,6 +152,9 @@ def erase(target: Target, *, actor: str, tell: Tell = lambda *_: None) -> Erased
     work = _Work(audit, tell)
     for group in _groups(target):
         work.on(group)
+    for pk, asked in replays.asking_for_metadata():
+        if any(target.names(path, value) for path, value in asked.items()):
+            replays.forget_selection(pk, actor=actor)
     return work.end()
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from django.db.models import QuerySet
 
 from gemini_webhooks import rejections
-from gemini_webhooks.deliveries import removal
+from gemini_webhooks.deliveries import dead_letters, removal, replays
 from gemini_webhooks.deliveries.removal import Place
-from gemini_webhooks.models import Job, RejectedRequest, TokenUse
+from gemini_webhooks.models import Job, RejectedRequest, Replay, TokenUse
 from gemini_webhooks.results import removal as result_files
 from gemini_webhooks.retention import periods
 from gemini_webhooks.retention.pace import Pace, patiently
@@ -31,6 +31,7 @@ class Pruned:
         deliveries: whole deliveries, with runs, attempts and results.
         payloads: bodies of other deliveries, with metadata, errors and tracebacks.
         jobs: ended jobs of the ledger whose delivery is gone.
+        replays: ended replays of whose deliveries none is left.
         tokens: records of the use of tokens that have expired.
         rejections: rejected requests.
         lanes: limits that no receiver asks for any more.
@@ -43,6 +44,7 @@ class Pruned:
     deliveries: int = 0
     payloads: int = 0
     jobs: int = 0
+    replays: int = 0
     tokens: int = 0
     rejections: int = 0
     lanes: int = 0
@@ -90,6 +92,7 @@ def count() -> Pruned:
             removal.ended_jobs(state, before.deliveries, gone=old).count()
             for state in removal.ENDED_JOBS
         )
+        counts["replays"] = replays.ended(before.deliveries, gone=old).count()
     if before.payloads:
         full = removal.finished(removal.with_content(before.payloads))
         counts["payloads"] = full.count()
@@ -137,6 +140,8 @@ class _Pass:
             for state in removal.ENDED_JOBS:
                 ended = removal.ended_jobs(state, before.deliveries)
                 self._walk("jobs", ended, "due_at", partial(removal.delete_rows, Job))
+            over = replays.ended(before.deliveries)
+            self._walk("replays", over, "finished_at", partial(removal.delete_rows, Replay))
         tokens = removal.ended_tokens(before.tokens, _earlier(before))
         self._walk("tokens", tokens, "used_at", partial(removal.delete_rows, TokenUse))
         if before.rejections:
@@ -146,6 +151,7 @@ class _Pass:
         patiently(removal.date_lanes)
         close = partial(removal.delete_lanes, before=before.lanes)
         self._walk("lanes", removal.unused_lanes(before.lanes), "used_at", close)
+        patiently(dead_letters.forget_empty)
 
     def report(self) -> Pruned:
         """All of it."""

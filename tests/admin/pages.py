@@ -10,8 +10,10 @@ from gemini_webhooks.models import (
     Erasure,
     Job,
     Lane,
+    Pause,
     ReceiverRun,
     RejectedRequest,
+    Replay,
     ResultFile,
     WebhookDelivery,
     WebhookEndpoint,
@@ -27,6 +29,8 @@ MODELS = [
     Job,
     Lane,
     Erasure,
+    Pause,
+    Replay,
 ]
 
 

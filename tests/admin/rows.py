@@ -13,8 +13,11 @@ from gemini_webhooks.models import (
     Erasure,
     Job,
     Lane,
+    Pause,
     ReceiverRun,
     RejectedRequest,
+    Replay,
+    ReplayedDelivery,
     ResultFile,
     SigningSecret,
     TokenUse,
@@ -119,6 +122,21 @@ def erasure(**values):
     return Erasure.objects.create(**{**defaults, **values})
 
 
+def pause(receiver="shop.receivers.store_rows", **values):
+    defaults = {"kind": Pause.Kind.RECEIVER, "occupies": f"receiver:{receiver}"[:300]}
+    defaults |= {"paused_by": "ada", "reason": "The ledger is down."}
+    return Pause.objects.create(receiver=receiver, **{**defaults, **values})
+
+
+def replay(of, **values):
+    """A replay that came to one delivery."""
+    defaults = {"what": Replay.What.FAILED, "state": Replay.State.FINISHED, "actor": "ada"}
+    defaults |= {"reason": "The ledger is back.", "total": 1, "selection": {"ids": [of.pk]}}
+    made = Replay.objects.create(**{**defaults, **values})
+    ReplayedDelivery.objects.create(replay=made, delivery=of, problem=values.get("reason", ""))
+    return made
+
+
 def family(number=1, **values):
     """One row of every kind, hanging together."""
     at = endpoint(slug=f"orders-{number}")
@@ -134,6 +152,8 @@ def family(number=1, **values):
         job(number, delivery=came),
         lane(f"shop.receivers.store_rows tenant={number}"),
         erasure(),
+        pause(f"shop.receivers.store_rows_{number}"),
+        replay(came),
     ]
 
 
@@ -215,6 +235,19 @@ def hostile_family(number=2):
         ),
         lane(f"{number}{long}"[:255], limit=2**31 - 1),
         erasure(kind=MARKUP[:10], subject=long, digest=MARKUP[:64], actor=long),
+        pause(f"{number}{long}"[:255], kind=MARKUP[:10], paused_by=long, reason=(MARKUP * 9)[:500]),
+        replay(
+            came,
+            what=MARKUP[:20],
+            state=MARKUP[:20],
+            receivers=[long],
+            selection={"receiver": long, "metadata": {"tenant": long}},
+            actor=long,
+            reason=(MARKUP * 9)[:500],
+            stopped_by=long,
+            total=2**31 - 1,
+            skipped=2**31 - 1,
+        ),
     ]
 
 

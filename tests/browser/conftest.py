@@ -87,12 +87,12 @@ def sit_down(chromium, site) -> Iterator:
     """Open a browser for a user, or for nobody; whatever goes wrong in it fails the test."""
     people: list[Person] = []
 
-    def open_window(user=None) -> Person:
+    def open_window(user=None, *, javascript=True) -> Person:
         client = Client()
         if user:
             client.force_login(user)
         cookies = {name: morsel.value for name, morsel in client.cookies.items()}
-        people.append(Person(chromium, site, cookies))
+        people.append(Person(chromium, site, cookies, javascript=javascript))
         return people[-1]
 
     yield open_window

@@ -84,9 +84,12 @@ class Person:
             or went elsewhere. A test that expects one takes it out.
     """
 
-    def __init__(self, chromium: Chromium, site: str, cookies: dict[str, str]) -> None:
+    def __init__(
+        self, chromium: Chromium, site: str, cookies: dict[str, str], *, javascript: bool = True
+    ) -> None:
         self._chromium = chromium
         self._site = site
+        self._javascript = javascript
         self.troubles: list[str] = []
         chromium.run(self._open_window, cookies)
 
@@ -205,6 +208,10 @@ class Person:
     def is_ticked(self, label: str) -> bool:
         return self._do(lambda page: page.get_by_label(label).is_checked())
 
+    def evaluates(self, script: str) -> Any:
+        """What a script finds in the page."""
+        return self._do(lambda page: page.evaluate(script))
+
     def look(self, name: str) -> None:
         """Look closely at the page: nothing may be wrong."""
         found = self.findings(name)
@@ -220,7 +227,9 @@ class Person:
         )
 
     def _open_window(self, cookies: dict[str, str]) -> None:
-        self._context = self._chromium.browser.new_context(locale="en")
+        self._context = self._chromium.browser.new_context(
+            locale="en", java_script_enabled=self._javascript
+        )
         self._context.set_default_timeout(SECONDS * 1000)
         self._context.add_cookies(
             [{"name": name, "value": value, "url": self._site} for name, value in cookies.items()]

@@ -12,7 +12,7 @@ from celery import Celery
 
 from gemini_webhooks.dispatch import messages
 from gemini_webhooks.logs import DeliveryContext
-from gemini_webhooks.monitoring import figures
+from gemini_webhooks.trends import waiting as figures
 from tests.monitoring.spans import Spans, read
 
 

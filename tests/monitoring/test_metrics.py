@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from gemini_webhooks import GiveUp, RetryLater, processing, receivers, replay
 from gemini_webhooks.models import WebhookDelivery
-from gemini_webhooks.monitoring import figures
 from gemini_webhooks.observe.observers import Observer, _complaints, _observers
+from gemini_webhooks.trends import waiting as figures
 from tests.conftest import every_database
 from tests.monitoring.conftest import Lines
 from tests.monitoring.pages import example

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from gemini_webhooks import RetryLater, processing, receivers, tasks
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
-from gemini_webhooks.monitoring import figures
+from gemini_webhooks.trends import waiting as figures
 from tests import servers
 from tests.conftest import every_database
 from tests.monitoring.conftest import Lines
@@ -27,11 +27,11 @@ from tests.test_docs import BLOCKS, PROJECT
 
 sqlite = pytest.mark.django_db(transaction=True)
 VIEWS = ["/health/", "/health", "/backlog/", "/backlog"]
-EMPTY = {
+EMPTY: dict[str, Any] = {
     "status": "ok",
     "oldest_seconds": 0.0,
     "deliveries": {"received": 0, "processing": 0},
-    "runs": {"due": 0, "running": 0, "scheduled": 0, "parked": 0, "dead": 0},
+    "runs": {"due": 0, "running": 0, "scheduled": 0, "parked": 0, "held": 0, "dead": 0},
     "results": {"due": 0, "fetching": 0, "scheduled": 0},
 }
 
@@ -155,7 +155,7 @@ def test_backlog_counts_what_waits(
         processing.plan(delivery.pk)
     planned = backlog(client)
     assert planned["deliveries"] == {"received": 0, "processing": 3}
-    assert planned["runs"] == {"due": 3, "running": 0, "scheduled": 0, "parked": 1, "dead": 0}
+    assert planned["runs"] == {**EMPTY["runs"], "due": 3, "parked": 1}
     assert planned["results"] == {"due": 1, "fetching": 0, "scheduled": 0}
 
     for run in ReceiverRun.objects.filter(delivery__webhook_id="planned"):
@@ -164,7 +164,8 @@ def test_backlog_counts_what_waits(
     ReceiverRun.objects.filter(parked_at=None, lane__gt="").update(state="running")
     worked = backlog(client)
     assert worked["deliveries"] == {"received": 0, "processing": 2}
-    assert worked["runs"] == {"due": 0, "running": 1, "scheduled": 1, "parked": 1, "dead": 1}
+    counts = {"running": 1, "scheduled": 1, "parked": 1, "dead": 1}
+    assert worked["runs"] == {**EMPTY["runs"], **counts}
     assert worked["results"] == {"due": 0, "fetching": 1, "scheduled": 0}
     assert worked["oldest_seconds"] == 0.0
 

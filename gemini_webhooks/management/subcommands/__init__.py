@@ -9,9 +9,13 @@ from gemini_webhooks.management.subcommands.endpoints import (
     Ping,
     Update,
 )
+from gemini_webhooks.management.subcommands.failing import Failures, Mute, Unmute
+from gemini_webhooks.management.subcommands.figures import RollUp
+from gemini_webhooks.management.subcommands.pausing import Pause, Pauses, Resume
+from gemini_webhooks.management.subcommands.replaying import Replay, Replays, StopReplay
 from gemini_webhooks.management.subcommands.retention import Erase, Prune
 from gemini_webhooks.management.subcommands.secrets import Reencrypt, Revoke, Rotate
-from gemini_webhooks.management.subcommands.working import Drain, Replay, Sweep
+from gemini_webhooks.management.subcommands.working import Drain, Sweep
 
 __all__ = ["SUBCOMMANDS", "Subcommand", "require_text"]
 
@@ -28,11 +32,20 @@ SUBCOMMANDS: dict[str, type[Subcommand]] = {
         Reencrypt,
         Ping,
         Replay,
+        Replays,
+        StopReplay,
+        Failures,
+        Mute,
+        Unmute,
+        Pauses,
+        Pause,
+        Resume,
         Sweep,
         Drain,
         Reconcile,
         Prune,
         Erase,
+        RollUp,
         Doctor,
     )
 }

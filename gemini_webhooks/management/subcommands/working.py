@@ -1,43 +1,13 @@
-"""Processing by hand, or without a broker: replay, sweep, drain."""
+"""Processing by hand, or without a broker: sweep, drain."""
 
 from __future__ import annotations
 
-import getpass
 import signal
 import threading
 from argparse import ArgumentParser
-from typing import Any
 
-from django.core.management.base import CommandError
-
-from gemini_webhooks import processing, replay, tasks
-from gemini_webhooks.deliveries import rows
+from gemini_webhooks import processing, tasks
 from gemini_webhooks.management.subcommands.base import Options, Subcommand, count
-from gemini_webhooks.models import WebhookDelivery
-
-
-class Replay(Subcommand):
-    """``replay``."""
-
-    name = "replay"
-    summary = "run the receivers of a stored delivery again"
-
-    @classmethod
-    def add_arguments(cls, parser: ArgumentParser) -> None:
-        """Which delivery, which receivers, and who asks."""
-        parser.add_argument("webhook_id", metavar="WEBHOOK_ID")
-        parser.add_argument("--receiver", action="append", dest="receivers", metavar="NAME")
-        parser.add_argument("--actor", help="who asks for it; the login name by default")
-
-    def run(self, options: Options) -> dict[str, Any]:
-        """Make its runs due again."""
-        delivery = rows(WebhookDelivery).filter(webhook_id=options["webhook_id"]).first()
-        if delivery is None:
-            raise CommandError(f"There is no delivery with the webhook id {options['webhook_id']}.")
-        runs = replay.replay(
-            delivery, receivers=options["receivers"], actor=options["actor"] or getpass.getuser()
-        )
-        return {"replayed": delivery.webhook_id, "runs": len(runs)}
 
 
 class Sweep(Subcommand):

@@ -33,11 +33,12 @@ class Backlog:
 
     Attributes:
         oldest_seconds: for how long that has been waiting which has been waiting longest for
-            somebody to do it. What is to be done later, or waits for a place in its lane or for
-            a result file, waits for something else.
+            somebody to do it. What is to be done later, is held by a pause, or waits for a place
+            in its lane or for a result file, waits for something else.
         deliveries: by open state.
         runs: ``due``: to be executed now; ``running``; ``scheduled``: to be tried again later;
-            ``parked``: waiting for a place in their lane; ``dead``: not to be tried again.
+            ``parked``: waiting for a place in their lane; ``held``: by a pause; ``dead``: not to
+            be tried again.
         results: files to be fetched: ``due``, ``fetching``, ``scheduled``.
     """
 
@@ -99,6 +100,7 @@ def read() -> Backlog:
             "running": _count(runs.filter(state=states.RUNNING)),
             "scheduled": _count(to_run.filter(later)),
             "parked": _count(runs.filter(lane__gt="", parked_at__isnull=False), "lane"),
+            "held": _count(runs.filter(held_by__gt=0), "held_by"),
             "dead": _count(runs.filter(state=states.DEAD)),
         },
         results={
