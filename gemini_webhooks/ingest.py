@@ -31,6 +31,7 @@ from gemini_webhooks.verification import (
     hmac,
     jwt,
     read_headers,
+    safe_headers,
 )
 
 logger = logs.get_logger(__name__)
@@ -119,6 +120,7 @@ def _receive(request: IncomingRequest, acceptance: Acceptance) -> Receipt:
         endpoint_id=acceptance.endpoint_id,
         received_at=request.received_at,
         hand_off_now=dispatch.broker_is_up(),
+        headers=safe_headers(request),
     )
     observe.received(
         event.type if event else None,

@@ -19,13 +19,10 @@ from gemini_webhooks.deliveries import rows
 from gemini_webhooks.exceptions import Rejected, Undecided
 from gemini_webhooks.models import RejectedRequest, WebhookDelivery
 from gemini_webhooks.storable import storable_text
-from gemini_webhooks.verification.types import IncomingRequest
+from gemini_webhooks.verification import IncomingRequest, safe_headers
 
 logger = logs.get_logger(__name__)
 
-#: Nothing in these is secret. The signature is left out: a dynamic one is a bearer token.
-SAFE_HEADERS = ("content-length", "content-type", "user-agent", "webhook-id", "webhook-timestamp")
-MAX_HEADER_LENGTH = 300
 #: Rows that one process writes in one window at most; further requests are only counted.
 ROWS_PER_WINDOW = 60
 WINDOW_SECONDS = 60.0
@@ -79,11 +76,7 @@ def record(
             status=refusal.status,
             diagnosis=storable_text(refusal.diagnosis, 2000),
             endpoint_slug=storable_text(slug, 100),
-            headers={
-                name: storable_text(request.headers[name], MAX_HEADER_LENGTH)
-                for name in SAFE_HEADERS
-                if name in request.headers
-            },
+            headers=safe_headers(request),
             body_digest=sha256(request.body).hexdigest() if request.body else "",
             body_size=len(request.body),
             received_at=clock.for_database(request.received_at),

@@ -35,6 +35,23 @@ def test_new_event_is_stored_and_accepted(sender: Sender) -> None:
     assert delivery.payload["data"]["id"] == "batch_123456"
 
 
+def test_headers_are_kept_without_what_is_secret(sender: Sender) -> None:
+    secret = {"authorization": "Bearer x", "cookie": "session=1", "x-other": "1"}
+    agent = "Google\x00-" + "\ud800" + "x" * 1000
+
+    assert (
+        sender.post(webhook_id="msg_1", headers={"user-agent": agent, **secret}).status_code == 200
+    )
+
+    headers = WebhookDelivery.objects.get().headers
+    assert set(headers) == {
+        "content-length", "content-type", "user-agent", "webhook-id", "webhook-timestamp",
+    }  # fmt: skip
+    assert headers["webhook-id"] == "msg_1"
+    assert headers["user-agent"].startswith("Google")
+    assert len(headers["user-agent"]) == 300
+
+
 def test_retry_is_a_duplicate(sender: Sender) -> None:
     first = sender.post(webhook_id="msg_1")
     again = sender.post(webhook_id="msg_1", timestamp=int(time.time()) + 1)

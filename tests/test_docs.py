@@ -30,7 +30,7 @@ from django.core.management import call_command, load_command_class
 from django.dispatch import Signal
 from django.urls import include, path, resolve
 
-from gemini_webhooks import conf, exceptions, receivers, rejections, signals, views
+from gemini_webhooks import conf, exceptions, receivers, signals, verification, views
 from gemini_webhooks.emulator import EmulatorServer
 from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import Rejected, Undecided
@@ -571,7 +571,7 @@ def test_recorded_headers_are_listed() -> None:
     [row] = [
         how for what, how in table("security", "What is stored, and how") if "rejected" in what
     ]
-    assert tuple(CODE.findall(row)) == rejections.SAFE_HEADERS
+    assert tuple(CODE.findall(row)) == verification.SAFE_HEADERS
 
 
 # --- files

@@ -49,7 +49,8 @@ def of_somebody(number: int = 1, *, tenant: Any = "acme", **values: Any) -> Webh
     """A delivery, its run, result and job, all of them with something personal."""
     metadata = {"tenant": tenant, "email": PERSONAL}
     body = json.dumps({"type": "batch.succeeded", "data": {"user_metadata": metadata}}).encode()
-    came = rows.delivery(number, user_metadata=metadata, body=body, **values)
+    headers = {"user-agent": PERSONAL}
+    came = rows.delivery(number, user_metadata=metadata, body=body, headers=headers, **values)
     handled = rows.run(came, last_error=f"ValueError: {PERSONAL}")
     rows.attempt(handled, traceback=f"Traceback: {PERSONAL}", error_class="ValueError")
     rows.result(
@@ -76,7 +77,7 @@ def everything_in(alias: str) -> str:
 def test_nothing_personal_is_left(database: str, words: list[str], files: Path) -> None:
     came = of_somebody()
     stored = Path(ResultFile.objects.get().file.path)
-    assert everything_in(database).count(PERSONAL) == 7
+    assert everything_in(database).count(PERSONAL) == 8
     assert stored.exists()
 
     erased = json.loads(run("erase", *words, "--yes", "--json"))

@@ -27,7 +27,7 @@ from gemini_webhooks.admin.filters import (
     ReceivedFilter,
     ResourceFilter,
 )
-from gemini_webhooks.admin.rendering import body_block, metadata_block
+from gemini_webhooks.admin.rendering import body_block, json_block, metadata_block
 from gemini_webhooks.admin.replay_pages import ReplayPages
 from gemini_webhooks.admin.searching import Rows, deliveries_called, with_metadata
 from gemini_webhooks.admin.story import tell
@@ -61,7 +61,7 @@ class DeliveryAdmin(ReplayPages, LongList):
         DuplicatesFilter,
     )
     list_select_related = ("endpoint",)
-    deferred = ("body", "user_metadata")
+    deferred = ("body", "user_metadata", "headers")
     sortable_by = ("webhook_id", "received_time")
     goes_on_by = ("received_at", "received_at__lte")
     search_fields = ("webhook_id",)  # see get_search_results
@@ -95,6 +95,7 @@ class DeliveryAdmin(ReplayPages, LongList):
             },
         ),
         (_("User metadata"), {"fields": ("metadata",), "classes": ("gw-last", "gw-wide")}),
+        (_("Headers"), {"fields": ("readable_headers",), "classes": ("gw-last", "gw-wide")}),
         (_("Body"), {"fields": ("readable_body",), "classes": ("gw-last", "gw-wide")}),
     )
     withheld_metadata = withheld(_("user metadata"))
@@ -237,6 +238,10 @@ class DeliveryAdmin(ReplayPages, LongList):
         if delivery.emptied_at is not None:
             empty = _("If there was any, it was removed with the body.")
         return metadata_block(delivery.user_metadata, empty=empty)
+
+    @admin.display(description=_("headers"))
+    def readable_headers(self, delivery: Delivery) -> SafeString:
+        return json_block(delivery.headers, label=_("Headers"), empty=_("None were recorded."))
 
     @admin.display(description=_("body"))
     def readable_body(self, delivery: Delivery) -> SafeString:

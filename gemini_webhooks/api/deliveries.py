@@ -25,7 +25,7 @@ class DeliveryViews(ListsAndShows):
     model = WebhookDelivery
     basename = "deliveries"
     related = ("endpoint",)
-    deferred = ("body", "user_metadata")
+    deferred = ("body", "user_metadata", "headers")
     detailed = deferred
     query_class = queries.DeliveryQuery
     serializer_class = serializers.DeliverySerializer

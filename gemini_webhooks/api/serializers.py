@@ -86,6 +86,9 @@ class DeliverySerializer(serializers.ModelSerializer[WebhookDelivery]):
 class DeliveryDetailSerializer(DeliverySerializer):
     """A delivery with its content, as far as it may be seen."""
 
+    headers = fields.AnObject(
+        read_only=True, allow_null=True, help_text="Those that are not secret; null if unknown."
+    )
     user_metadata = fields.AnObject(
         source="content.metadata", read_only=True, allow_null=True, help_text="Null if withheld."
     )
@@ -108,6 +111,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
     class Meta(DeliverySerializer.Meta):
         fields = (
             *DeliverySerializer.Meta.fields,
+            "headers",
             "user_metadata",
             "body",
             "body_encoding",

@@ -61,6 +61,7 @@ def erase(delivery_id: int) -> bool:
         delivery.update(
             body=None,
             user_metadata={},
+            headers=None,
             emptied_at=clock.now(),
             emptied_by=WebhookDelivery.EmptiedBy.ERASURE,
             state=_state_after(delivery_id),

@@ -42,6 +42,7 @@ def record(
     endpoint_id: int | None,
     received_at: datetime,
     hand_off_now: bool,
+    headers: Mapping[str, str] | None = None,
 ) -> Recorded:
     """Store a verified request once; one INSERT decides whether it is a duplicate.
 
@@ -54,6 +55,7 @@ def record(
         received_at: aware time of receipt.
         hand_off_now: ``False`` if the caller will not hand it off, so that the sweeper does at
             once.
+        headers: those that may be shown; no signature vouches for them.
 
     Raises:
         Unauthorised: its token was used for another webhook id or body before.
@@ -61,6 +63,7 @@ def record(
         django.db.Error: it could not be stored.
     """
     delivery = _delivery(verified, event, endpoint_id, received_at)
+    delivery.headers = None if headers is None else dict(headers)
     delivery.sweep_at = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
     if _inserted(delivery, verified):
         return Recorded(delivery_id=delivery.pk, created=True)

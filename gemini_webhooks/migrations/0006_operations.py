@@ -171,6 +171,11 @@ class Migration(migrations.Migration):
         ),
         schema.AddFieldOnline(
             model_name='webhookdelivery',
+            name='headers',
+            field=models.JSONField(editable=False, null=True, verbose_name='headers'),
+        ),
+        schema.AddFieldOnline(
+            model_name='webhookdelivery',
             name='settled_at',
             field=models.DateTimeField(editable=False, null=True, verbose_name='done'),
         ),

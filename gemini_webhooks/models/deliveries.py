@@ -76,6 +76,8 @@ class WebhookDelivery(models.Model):
     received_at = models.DateTimeField(_("received"), default=timezone.now)
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.RECEIVED)
     body = models.BinaryField(_("body"), null=True, help_text=_("Empty once pruned."))
+    #: Those that are no secret; ``None`` where no request came, or one of the version before.
+    headers = models.JSONField(_("headers"), null=True, editable=False)
     #: Since when there is neither body nor metadata, and why. The defaults of the database, here
     #: and below, are for processes of the version before, during an upgrade.
     emptied_at = models.DateTimeField(_("content removed"), null=True, editable=False)

@@ -10,7 +10,12 @@ RS256 token for Google's dynamic webhooks (``jwt``). What is not believed raises
 from __future__ import annotations
 
 from gemini_webhooks.verification import hmac, jwt
-from gemini_webhooks.verification.headers import SignedHeaders, read_headers
+from gemini_webhooks.verification.headers import (
+    SAFE_HEADERS,
+    SignedHeaders,
+    read_headers,
+    safe_headers,
+)
 from gemini_webhooks.verification.hmac import parse_secret, secret_hint
 from gemini_webhooks.verification.jwks import KeySet
 from gemini_webhooks.verification.types import (
@@ -21,6 +26,7 @@ from gemini_webhooks.verification.types import (
 )
 
 __all__ = [
+    "SAFE_HEADERS",
     "IncomingRequest",
     "KeySet",
     "SignedHeaders",
@@ -31,5 +37,6 @@ __all__ = [
     "jwt",
     "parse_secret",
     "read_headers",
+    "safe_headers",
     "secret_hint",
 ]

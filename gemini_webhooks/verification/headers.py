@@ -6,9 +6,14 @@ import re
 from dataclasses import dataclass, field
 
 from gemini_webhooks.exceptions import Malformed
+from gemini_webhooks.storable import storable_text
 from gemini_webhooks.verification.types import IncomingRequest
 
 MAX_SIGNATURE_LENGTH = 16 * 1024
+
+#: Nothing in these is secret. The signature is left out: a dynamic one is a bearer token.
+SAFE_HEADERS = ("content-length", "content-type", "user-agent", "webhook-id", "webhook-timestamp")
+MAX_HEADER_LENGTH = 300
 
 WEBHOOK_ID = re.compile(r"[!-~]{1,255}")
 # Canonical, so that the number and the text that was signed are the same thing.
@@ -65,6 +70,15 @@ def read_headers(request: IncomingRequest, *, tolerance_seconds: int) -> SignedH
         )
     _check_age(int(request.received_at.timestamp()) - headers.timestamp, tolerance_seconds)
     return headers
+
+
+def safe_headers(request: IncomingRequest) -> dict[str, str]:
+    """The headers that may be stored and shown; nothing vouches for what they say."""
+    return {
+        name: storable_text(request.headers[name], MAX_HEADER_LENGTH)
+        for name in SAFE_HEADERS
+        if name in request.headers
+    }
 
 
 def _header(request: IncomingRequest, name: str) -> str:

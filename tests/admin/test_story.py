@@ -38,7 +38,8 @@ def block(text, label):
 
 def test_a_delivery_page_tells_one_story_from_top_to_bottom(browser):
     done = {"settled_at": clock.now(), "took": timedelta(seconds=2.5)}
-    came = rows.family(user_metadata={"tenant": "acme"}, **done)[1]
+    headers = {"user-agent": "Google-Webhooks"}
+    came = rows.family(user_metadata={"tenant": "acme"}, headers=headers, **done)[1]
     text = page(browser, came)
     story = [
         "It was done 2.50 s after it was received.",
@@ -58,6 +59,8 @@ def test_a_delivery_page_tells_one_story_from_top_to_bottom(browser):
         "About the same job",
         "User metadata",
         "acme",
+        "Headers",
+        "Google-Webhooks",
         "output_file_uri",
     ]
     content = text[text.index('id="gw-lead"') :]
