@@ -142,6 +142,35 @@ def test_what_failed_alone_runs_again_although_that_changes_what_is_found(
     assert set(ReceiverRun.objects.values_list("attempts", flat=True)) == {1}
 
 
+@every_database
+def test_what_another_replay_has_mended_meanwhile_does_not_run_again(
+    database: str, come: Callable[..., list[WebhookDelivery]], recorder: Recorder
+) -> None:
+    come("a", "b")
+    ReceiverRun.objects.update(state="dead", error_class="KeyError", finished_at=clock.now())
+    [name] = set(ReceiverRun.objects.values_list("receiver", flat=True))
+    group = {"what": "receivers", "receivers": (name,)}
+    first, second = (begin(Selection(receiver=name), **group) for _ in range(2))
+    found = replays.next_ones
+
+    def between(step: Any, size: int) -> list[int]:
+        """Both have looked when the first begins."""
+        ids = found(step, size)
+        if step.replay.pk == second.pk and again(first).state == "running":
+            processing.advance(first.pk)
+        return ids
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replays, "next_ones", between)
+        processing.advance(second.pk)
+    processing.drain()
+
+    assert names_of(recorder.calls) == ["a", "b"]
+    assert again(first).replayed == 2
+    assert (again(second).replayed, again(second).skipped) == (0, 2)
+    assert "replayed before?" in log_of(second)["a"]
+
+
 @sqlite
 def test_of_deliveries_that_have_nothing_failed_none_is_counted(
     come: Callable[..., list[WebhookDelivery]], recorder: Recorder

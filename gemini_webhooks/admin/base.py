@@ -37,7 +37,8 @@ else:  # generic only in the stubs
 EMPTY = "-"
 EXCERPT_CHARACTERS = 100
 VIEW_PAYLOAD = "gemini_webhooks.view_payload"
-PAYLOAD_COLUMNS = {"body", "user_metadata"}
+#: A selection may name values of metadata; a file, where it can be had.
+PAYLOAD_COLUMNS = {"body", "user_metadata", "selection", "file"}
 PAYLOAD_NEEDED = _(
     "You need the permission “Can see payloads, metadata and rows of results” to see it."
 )
@@ -112,8 +113,8 @@ class ReadOnlyAdmin(NoChanges, ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list; a filter with a NUL is none. At the search Django looks itself."""
-        filters = (value for name, value in request.GET.items() if name != SEARCH_VAR)
-        if any("\0" in value for value in filters):
+        filters = {name: given for name, given in request.GET.lists() if name != SEARCH_VAR}
+        if any("\0" in text for name, given in filters.items() for text in (name, *given)):
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         return super().changelist_view(request, extra_context)
 

@@ -31,7 +31,7 @@ from gemini_webhooks.deliveries import Selection, rows
 from gemini_webhooks.deliveries.selection import MAX_IDS
 from gemini_webhooks.events import CATALOGUE
 from gemini_webhooks.exceptions import GeminiWebhooksError
-from gemini_webhooks.models import Replay, WebhookDelivery, WebhookEndpoint
+from gemini_webhooks.models import ReceiverRun, Replay, WebhookDelivery, WebhookEndpoint
 
 PERMISSION = "gemini_webhooks.replay_webhookdelivery"
 What = Replay.What
@@ -90,6 +90,8 @@ class ReplayPages(ReadOnlyAdmin):
         if obj is not None and may_replay(request):
             url = self._url("replay", obj.pk)
             offered = _offered(obj)
+            if not may_view(request, ReceiverRun):
+                offered = [what for what in offered if what != What.RECEIVERS]
             context["replay_buttons"] = [
                 (TITLES[what], url if what == What.EVERYTHING else f"{url}?what={what}")
                 for what in offered
@@ -107,6 +109,8 @@ class ReplayPages(ReadOnlyAdmin):
         what = request.GET.get("what", What.EVERYTHING.value)
         if what not in What.values:
             raise Http404
+        if what == What.RECEIVERS and not may_view(request, ReceiverRun):
+            raise PermissionDenied
         names = list(delivery.runs.order_by("receiver").values_list("receiver", flat=True))
         form = OneForm(
             request.POST if request.method == "POST" else None,

@@ -83,7 +83,7 @@ class ResultFileAdmin(ResultShows, LongList):
     list_filter = ("state", "created_at")
     list_select_related = ("delivery",)
     deferred = ("delivery__body", "delivery__user_metadata")
-    payloads = ("first_rows", "download")
+    payloads = ("first_rows", "download", "file_name")
     ordering = ("-pk",)
     search_fields = ("source_uri",)  # see get_search_results
     search_help_text = _("The beginning of a source, webhook id or resource id.")
@@ -121,6 +121,7 @@ class ResultFileAdmin(ResultShows, LongList):
 
     withheld_first_rows = withheld(_("first rows"))
     withheld_download = withheld(_("file"))
+    withheld_file_name = withheld(_("name in the storage"))
 
     def get_search_results(
         self, request: HttpRequest, queryset: Rows, search_term: str

@@ -15,18 +15,18 @@ from django.http.response import HttpResponseBase
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ViewSetMixin
 
 from gemini_webhooks import deliveries
 from gemini_webhooks.api import errors, fields, queries
+from gemini_webhooks.api.caching import private
 from gemini_webhooks.api.paging import Pages
 from gemini_webhooks.api.parsers import JSONOnly
 from gemini_webhooks.api.permissions import SEES_PAYLOADS, HasNeeded
 from gemini_webhooks.api.schema import Operation, Schema
-from gemini_webhooks.api.throttling import ReadThrottle, Throttle
+from gemini_webhooks.api.throttling import ReadThrottle, Throttle, throttled
 
 QueryType = TypeVar("QueryType", bound=queries.Query)
 
@@ -69,13 +69,15 @@ class Address(ViewSetMixin, APIView):
 
     def get_throttles(self) -> list[BaseThrottle]:
         """Ours, and those of the site."""
-        own = self.throttles.get(self.action or "", self.throttle)
-        of_site: Any = api_settings.DEFAULT_THROTTLE_CLASSES
-        return [own(), *(throttle() for throttle in of_site)]
+        return throttled(self.throttles.get(self.action or "", self.throttle))
 
     def get_exception_handler(self) -> Any:
         """Ours."""
         return errors.handle
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Tell caches to keep off."""
+        return private(super().finalize_response(request, response, *args, **kwargs))
 
     def sees_payloads(self) -> bool:
         """Whether the user may see payloads, metadata and rows of results."""

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from gemini_webhooks import logs
+from gemini_webhooks.storable import storable
 
 logger = logs.get_logger(__name__)
 
@@ -88,7 +89,8 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
         return None
     if response.status_code == status.HTTP_503_SERVICE_UNAVAILABLE:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    response.data = _described(response.data, error)
+    # What is quoted of a request may be no text that can be sent.
+    response.data = storable(_described(response.data, error))
     return response
 
 

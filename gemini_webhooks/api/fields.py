@@ -280,6 +280,10 @@ class Period(Choice):
     words = trends.PERIODS
 
 
+#: Nobody reads of more mistakes in one answer.
+MOST_TOLD = 20
+
+
 def refuse_unknown(serializer: serializers.BaseSerializer[Any], data: Mapping[str, Any]) -> None:
     """Refuse what a serializer has no field for: a misspelt condition would be none.
 
@@ -290,7 +294,7 @@ def refuse_unknown(serializer: serializers.BaseSerializer[Any], data: Mapping[st
     unknown = [str(name) for name in data if name not in known]
     if unknown:
         raise serializers.ValidationError(
-            {name[:80]: f"Unknown. There are: {', '.join(known)}." for name in unknown}
+            {name[:80]: f"Unknown. There are: {', '.join(known)}." for name in unknown[:MOST_TOLD]}
         )
 
 

@@ -11,7 +11,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 128 * 1024
 
 
 class BodyTooLarge(APIException):

@@ -1,8 +1,9 @@
 """What a list may be asked for, by the parameters of its address.
 
-Each query is a serializer, so that what is accepted and what the schema says are one thing. Every
-condition is on a column that has an index, or reads what a page shows anyway. A parameter that is
-not known, or is given twice, is refused: a condition that is overlooked would show everything.
+Each query is a serializer, so that what is accepted and what the schema says are one thing. A
+parameter that is not known, or is given twice, is refused: a condition that is overlooked would
+show everything. Most conditions have an index; one that has none and that hardly any row meets,
+such as an outcome of attempts, takes as long as the table is.
 """
 
 from __future__ import annotations

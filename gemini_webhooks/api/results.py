@@ -47,7 +47,7 @@ class ResultViews(ListsAndShows):
     serializer_class = serializers.ResultSerializer
     needs = (views("resultfile"),)
     needs_besides = {"rows": (SEES_PAYLOADS,), "download": (SEES_PAYLOADS,)}
-    throttles = {"download": DownloadThrottle}
+    throttles = {"download": DownloadThrottle, "rows": DownloadThrottle}
     operations = {
         "list": Operation(summary="Result files, the newest first", query=queries.ResultQuery),
         "retrieve": Operation(summary="One result file: how far it is"),

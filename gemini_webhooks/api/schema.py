@@ -16,12 +16,14 @@ from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 import gemini_webhooks
 from gemini_webhooks.api import errors, queries
+from gemini_webhooks.api.caching import private
 from gemini_webhooks.api.permissions import HasNeeded, views
-from gemini_webhooks.api.throttling import ReadThrottle
+from gemini_webhooks.api.throttling import ReadThrottle, throttled
 
 DESCRIPTION = """\
 What Gemini API webhooks delivered to this site, and what became of it. Lists are ordered newest \
@@ -123,7 +125,6 @@ class SchemaView(APIView):
     """The schema, for who may look at deliveries."""
 
     permission_classes = (HasNeeded,)
-    throttle_classes = (ReadThrottle,)
     renderer_classes = (OpenApiJsonRenderer, OpenApiYamlRenderer)
     metadata_class = None
     versioning_class = None
@@ -133,9 +134,17 @@ class SchemaView(APIView):
         """The permissions that the request needs."""
         return [views("webhookdelivery")]
 
+    def get_throttles(self) -> list[BaseThrottle]:
+        """Ours, and those of the site."""
+        return throttled(ReadThrottle)
+
     def get_exception_handler(self) -> Any:
         """Ours."""
         return errors.handle
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Tell caches to keep off."""
+        return private(super().finalize_response(request, response, *args, **kwargs))
 
     def get(self, request: Request) -> Response:
         """Write it down, for wherever the site has put it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rest_framework.settings import api_settings
-from rest_framework.throttling import UserRateThrottle
+from rest_framework.throttling import BaseThrottle, UserRateThrottle
 
 
 class Throttle(UserRateThrottle):
@@ -24,6 +24,12 @@ class Throttle(UserRateThrottle):
         rates: Mapping[str, Any] = api_settings.DEFAULT_THROTTLE_RATES
         rate: str | None = rates.get(self.scope, self.usual)
         return rate
+
+
+def throttled(own: type[Throttle]) -> list[BaseThrottle]:
+    """``own``, and those of the site."""
+    of_site: Any = api_settings.DEFAULT_THROTTLE_CLASSES
+    return [own(), *(throttle() for throttle in of_site)]
 
 
 class ReadThrottle(Throttle):

@@ -134,7 +134,8 @@ def let_go(limit: int) -> list[LetGo]:
     pauses = {pause.pk: pause for pause in lasting()}
     found: list[LetGo] = []
     for holder in _holders():
-        pause = pauses.get(holder)
+        # One that began after the look above is not one that is gone.
+        pause = pauses.get(holder) or lasting().filter(pk=holder).first()
         if pause is None or pause.resumed_at is not None:
             found += _let_go(holder, pause, limit)
     for pause in pauses.values():
@@ -197,7 +198,7 @@ def _at_a_rate(pause: Pause, rate: int, limit: int) -> list[LetGo]:
         until = rows(Pause).values_list("released_until", flat=True).get(pk=pause.pk)
         start = (max(until, now) - now).total_seconds() if until else 0.0
         turns = math.ceil((LOOK_AHEAD_SECONDS - start) / interval)
-        ids = _oldest(pause.pk, max(0, min(turns, limit)))
+        ids = _oldest(pause.pk, max(0, min(turns, limit, BATCH)))
         for turn, pk in enumerate(ids):
             delay = start + turn * interval
             # Those of the same second together: a minute's statements are enough.

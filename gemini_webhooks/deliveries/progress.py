@@ -12,6 +12,8 @@ from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.storable import storable_text
 
 MAX_REASON_LENGTH = 2000
+#: Settled at once at most; every SQLite takes so many ids in a statement.
+MOST_SETTLED = 900
 #: The error class of runs that waited for a result file in vain.
 NO_RESULT = "gemini_webhooks.exceptions.ResultError"
 
@@ -29,8 +31,12 @@ def settle(delivery_id: int) -> int:
 
 
 def settle_all() -> int:
-    """Settle what a worker left behind that died between its last run and :func:`settle`."""
-    return _settle(Q())
+    """Settle what a worker left behind that died between its last run and :func:`settle`.
+
+    What is to be settled is found without a lock: a pause may keep very many unfinished.
+    """
+    ids = list(_done().values_list("pk", flat=True)[:MOST_SETTLED])
+    return _settle(Q(pk__in=ids)) if ids else 0
 
 
 def release(result_id: int) -> list[int]:
@@ -75,18 +81,28 @@ def fail(delivery_id: int) -> None:
     rows(WebhookDelivery).filter(pk=delivery_id).update(state=failed, **done_now())
 
 
+def _done() -> QuerySet[WebhookDelivery]:
+    """Deliveries that are processing, and of which no run is unfinished."""
+    unfinished = rows(ReceiverRun).filter(delivery=OuterRef("pk"), state__in=UNFINISHED)
+    processing = rows(WebhookDelivery).filter(state=WebhookDelivery.State.PROCESSING)
+    return processing.filter(~Exists(unfinished)).order_by()
+
+
 def _settle(which: Q) -> int:
     runs = rows(ReceiverRun).filter(delivery=OuterRef("pk"))
-    open_deliveries = rows(WebhookDelivery).filter(which, state=WebhookDelivery.State.PROCESSING)
-    return open_deliveries.filter(~Exists(runs.filter(state__in=UNFINISHED))).update(
-        state=Case(
-            When(
-                Exists(runs.filter(state=ReceiverRun.State.DEAD)),
-                then=Value(WebhookDelivery.State.FAILED),
+    return (
+        _done()
+        .filter(which)
+        .update(
+            state=Case(
+                When(
+                    Exists(runs.filter(state=ReceiverRun.State.DEAD)),
+                    then=Value(WebhookDelivery.State.FAILED),
+                ),
+                default=Value(WebhookDelivery.State.PROCESSED),
             ),
-            default=Value(WebhookDelivery.State.PROCESSED),
-        ),
-        **done_now(),
+            **done_now(),
+        )
     )
 
 

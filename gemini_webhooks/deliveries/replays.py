@@ -128,6 +128,12 @@ def next_ones(step: Step, size: int) -> list[int]:
     return list(found.values_list("pk", flat=True)[:size])
 
 
+def is_still_meant(step: Step, delivery_id: int) -> bool:
+    """Whether what the replay goes by is still so: another replay may have been there before."""
+    selection = Selection.from_json(step.replay.selection)
+    return meant(selection, step.replay.what).filter(pk=delivery_id).exists()
+
+
 @contextmanager
 def coming_to(step: Step, delivery_id: int) -> Iterator[None]:
     """A transaction in which something is done with the delivery that the replay comes to.

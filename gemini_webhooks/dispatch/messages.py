@@ -81,10 +81,9 @@ def take_another_turn() -> None:
     if not current_task or current_task.request.called_directly or current_task.request.is_eager:  # type: ignore[truthy-bool]  # a proxy, of None at times
         return
     request = current_task.request
-    queue = (request.delivery_info or {}).get("routing_key")
     arguments = tuple(request.args or ()), dict(request.kwargs or {})
     try:
-        current_task.apply_async(*arguments, queue=queue or "", expires=TURN_SECONDS)
+        current_task.apply_async(*arguments, expires=TURN_SECONDS)
     except OperationalError as error:
         raise _unavailable(error) from None
 

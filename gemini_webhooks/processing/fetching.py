@@ -23,6 +23,7 @@ def after_fetch(result: ResultFile) -> list[Handoff]:
     """A result file ended: let the runs that wait for it start, or end as well."""
     if result.state == ResultFile.State.COMPLETE:
         return startable(deliveries.rows(ReceiverRun).filter(pk__in=deliveries.release(result.pk)))
-    for buried in deliveries.bury_waiting(result.pk, result.error):
-        announce_failure(buried)
+    if result.state == ResultFile.State.FAILED:  # not one that a replay has fetched again
+        for buried in deliveries.bury_waiting(result.pk, result.error):
+            announce_failure(buried)
     return []

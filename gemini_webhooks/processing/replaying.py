@@ -111,14 +111,15 @@ def advance(replay_id: int) -> list[Handoff]:
 def _take(step: Step, handoffs: list[Handoff]) -> None:
     rate = step.replay.rate
     allowed = max(1, int(rate * PACE_SECONDS / MINUTE)) if rate else STEP_SIZE
-    ids = replays.next_ones(step, STEP_SIZE)
+    size = min(STEP_SIZE, allowed + 1)
+    ids = replays.next_ones(step, size)
     replayed = 0
     for delivery_id in ids:
         if replayed == allowed:
             break
         replayed += _replay(step, delivery_id, handoffs)
     else:
-        if len(ids) < STEP_SIZE:
+        if len(ids) < size:
             replays.end(step)
             return
     now = clock.now()
@@ -172,6 +173,10 @@ def _run_one(step: Step, delivery: WebhookDelivery) -> None:
     replay = step.replay
     plan = plan_again(delivery)
     with replays.coming_to(step, delivery.pk):
+        if not replays.is_still_meant(step, delivery.pk):
+            raise NothingToReplay(
+                f"{delivery.webhook_id} is not what was asked for any more: was it replayed before?"
+            )
         runs = run_again(
             delivery, plan, what=replay.what, receivers=replay.receivers, actor=replay.actor
         )

@@ -104,7 +104,7 @@ class _Call:
         _begin(CHANGES, self._now)
         for source in SOURCES:
             _begin(source.name, self.first(source))
-        self._follow_changes()
+        self._within_half(self._follow_changes)
         for source in SOURCES:
             self._go_on(source)
         self._prune()
@@ -117,9 +117,17 @@ class _Call:
         return min(max(buckets.floor(oldest), self._oldest), self._closed)
 
     def _has_time(self) -> bool:
-        if self._ends_at is not None and time.monotonic() >= self._ends_at:
-            self.complete = False
-        return self.complete
+        has_time = self._ends_at is None or time.monotonic() < self._ends_at
+        self.complete = self.complete and has_time
+        return has_time
+
+    def _within_half(self, work: Callable[[], None]) -> None:
+        """Do something in half of the time: what comes after it must have its turn."""
+        end = self._ends_at
+        if end is not None:
+            self._ends_at = (time.monotonic() + end) / 2
+        work()
+        self._ends_at = end
 
     # what came in
 
@@ -156,17 +164,22 @@ class _Call:
         while self._has_time():
             until = self._some_done(since)
             dirty |= _done_between(since, until, self._oldest, before)
-            self._count_again(dirty)
+            if not self._count_again(dirty):
+                return
             rows(RollUp).filter(pk=CHANGES, until__lt=until).update(until=until)
             if until >= self._now:
                 return
             dirty, since = set(), until
 
-    def _count_again(self, dirty: set[datetime]) -> None:
+    def _count_again(self, dirty: set[datetime]) -> bool:
+        """Count some buckets anew. ``False`` if there was not the time for all of them."""
         for first, end in buckets.ranges(dirty):
             position = first
             while position < end:
+                if not self._has_time():
+                    return False
                 position = self._step(DELIVERIES, position, end)
+        return True
 
     def _reopened(self, before: datetime) -> set[datetime]:
         """Buckets of which other deliveries are open than were: some were done, or replayed."""

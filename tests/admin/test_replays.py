@@ -667,6 +667,21 @@ def test_metadata_are_for_who_may_see_payloads(viewer, operator, failed):
     assert Replay.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["selection__metadata__tenant__startswith", "selection__contains", "selection"]
+)
+def test_metadata_of_a_selection_cannot_be_guessed_by_the_address(operator, failed, name):
+    selection = {"metadata": {"tenant": "acme"}}
+    Replay.objects.create(what="everything", actor="a", selection=selection)
+    assert operator.get(list_url(Replay), {name: "a"}).status_code == 400
+
+
+def test_receivers_are_for_who_may_see_runs(viewer, operator, failed):
+    viewer.user_permissions.remove(viewer.user_permissions.get(codename="view_receiverrun"))
+    assert "what=receivers" not in text_of(operator.get(page_url(failed)))
+    assert operator.get(replay_url(failed, what="receivers")).status_code == 403
+
+
 def test_strangers_are_sent_to_the_login(client, failed):
     for address in (replay_url(failed), url("replay_matching"), url("replay_selected")):
         assert client.get(address).status_code == 302

@@ -210,6 +210,11 @@ class TestManyThatCannot:
             ({"everything": True, "rate": 1.5}, "rate"),
             ({"everything": True, "dryrun": True}, "dryrun"),
             ({"everything": True, "actor": "grace"}, "actor"),
+            # What is quoted in the answer is no text that could be sent.
+            ({"\ud800": 1}, "?"),
+            ({"everything": True, "what": "\ud800"}, "what"),
+            ({"selection": {"states": ["\ud800"]}}, "selection"),
+            ({"selection": {"metadata": {"\ud800": "x"}}}, "selection"),
         ],
     )
     def test_order_that_is_wrong(self, asker, order, wrong):
@@ -217,6 +222,10 @@ class TestManyThatCannot:
         found = asker.send("replays/", order, 400)
         assert list(found["fields"]) == [wrong]
         assert Replay.objects.count() == 0
+
+    def test_of_many_mistakes_some_are_told(self, asker):
+        order = {f"unknown-{number}": 1 for number in range(3000)}
+        assert len(asker.send("replays/", order, 400)["fields"]) == 20
 
     def test_nothing_is_found(self, asker):
         found = asker.send("replays/", {"selection": {"ids": [7]}}, 409)

@@ -37,6 +37,13 @@ def test_without_the_extra_it_says_what_to_install(missing):
     assert "pip install 'django-gemini-webhooks[api]'" in done.stdout
 
 
+@pytest.mark.parametrize("address", ["deliveries/", "stats/", "schema/", "deliveries/5/"])
+def test_no_cache_may_give_one_users_answer_to_another(make_asker, address):
+    answer = make_asker(*EVERYTHING).get(f"{PREFIX}{address}")
+    assert answer["Cache-Control"] == "private, no-store"
+    assert {"Authorization", "Cookie"} <= {name.strip() for name in answer["Vary"].split(",")}
+
+
 class TestThrottles:
     @pytest.fixture
     def rates(self, settings):
