@@ -32,7 +32,7 @@ class JobAdmin(LongList):
     )
     list_filter = ("state", "kind", "submitted_at")
     list_select_related = ("delivery",)
-    deferred = ("user_metadata", "delivery__body", "delivery__user_metadata")
+    deferred = ("user_metadata", "delivery__body", "delivery__user_metadata", "delivery__headers")
     payloads = ("metadata",)
     ordering = ("-pk",)
     search_fields = ("resource_id",)  # see get_search_results

@@ -104,7 +104,7 @@ class ReplayPages(ReadOnlyAdmin):
     def replay_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """What will happen, and a reason; then it does."""
         self._require(request)
-        found = rows(WebhookDelivery).defer("body", "user_metadata")
+        found = rows(WebhookDelivery).defer("body", "user_metadata", "headers")
         delivery = get_object_or_404(found, pk=object_id)
         what = request.GET.get("what", What.EVERYTHING.value)
         if what not in What.values:

@@ -102,7 +102,7 @@ class ReplayAdmin(LongList):
         start = int(after) if after.isascii() and after.isdigit() and len(after) < 20 else 0
         log = rows(ReplayedDelivery).filter(replay=found, delivery__gt=min(start, MAX_ID))
         log = log.exclude(problem="").order_by("delivery_id").select_related("delivery")
-        log = log.defer("delivery__body", "delivery__user_metadata")
+        log = log.defer("delivery__body", "delivery__user_metadata", "delivery__headers")
         skipped = list(log[: MOST + 1])
         return TemplateResponse(
             request,

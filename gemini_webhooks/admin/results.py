@@ -82,7 +82,7 @@ class ResultFileAdmin(ResultShows, LongList):
     )
     list_filter = ("state", "created_at")
     list_select_related = ("delivery",)
-    deferred = ("delivery__body", "delivery__user_metadata")
+    deferred = ("delivery__body", "delivery__user_metadata", "delivery__headers")
     payloads = ("first_rows", "download", "file_name")
     ordering = ("-pk",)
     search_fields = ("source_uri",)  # see get_search_results

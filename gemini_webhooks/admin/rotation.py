@@ -78,7 +78,7 @@ class RotationPages(EndpointPages):
         found = None
         if form.is_valid():
             found = registration.verified_since(endpoint, form.cleaned_data["since"])
-            found = found.defer("body", "user_metadata").select_related("secret")
+            found = found.defer("body", "user_metadata", "headers").select_related("secret")
         return self.page(
             request,
             "verified",

@@ -107,7 +107,7 @@ class ReceiverRunAdmin(RunShows, LongList):
     list_display_links = ("receiver",)
     list_filter = ("state", "created_at")
     list_select_related = ("delivery", "result")
-    deferred = ("delivery__body", "delivery__user_metadata")
+    deferred = ("delivery__body", "delivery__user_metadata", "delivery__headers")
     ordering = ("-pk",)
     search_fields = ("receiver",)  # see get_search_results
     search_help_text = _("A part of a receiver’s name, or the beginning of a webhook id.")
@@ -186,6 +186,7 @@ class AttemptAdmin(AttemptShows, LongList):
         "run__last_error",
         "run__delivery__body",
         "run__delivery__user_metadata",
+        "run__delivery__headers",
     )
     ordering = ("-pk",)
     search_fields = ("run__receiver",)  # see get_search_results

@@ -313,7 +313,7 @@ def _others(delivery: Delivery) -> list[Delivery]:
     if not delivery.resource_id:
         return []
     same = Delivery.objects.filter(resource_id__in=spellings(delivery.resource_id))
-    same = same.exclude(pk=delivery.pk).defer("body", "user_metadata")
+    same = same.exclude(pk=delivery.pk).defer("body", "user_metadata", "headers")
     return list(same.order_by("-pk")[: MOST_OTHERS + 1])
 
 

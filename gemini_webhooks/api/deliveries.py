@@ -92,7 +92,7 @@ class RunViews(ListsAndShows):
     model = ReceiverRun
     basename = "runs"
     related = ("delivery",)
-    deferred = ("delivery__body", "delivery__user_metadata")
+    deferred = ("delivery__body", "delivery__user_metadata", "delivery__headers")
     query_class = queries.RunQuery
     serializer_class = serializers.RunSerializer
     needs = (views("receiverrun"),)

@@ -42,7 +42,7 @@ class ResultViews(ListsAndShows):
     model = ResultFile
     basename = "results"
     related = ("delivery",)
-    deferred = ("delivery__body", "delivery__user_metadata")
+    deferred = ("delivery__body", "delivery__user_metadata", "delivery__headers")
     query_class = queries.ResultQuery
     serializer_class = serializers.ResultSerializer
     needs = (views("resultfile"),)

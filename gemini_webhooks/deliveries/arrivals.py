@@ -26,7 +26,7 @@ def arrived(endpoint: WebhookEndpoint, *, since: int) -> WebhookDelivery | None:
     came = rows(WebhookDelivery).filter(
         endpoint=endpoint, pk__gt=since, source=WebhookDelivery.Source.WEBHOOK
     )
-    came = came.defer("body", "user_metadata").order_by("pk")
+    came = came.defer("body", "user_metadata", "headers").order_by("pk")
     return came.exclude(event_type__in=OF_JOBS).first() or came.first()
 
 
