@@ -16,7 +16,7 @@ import pytest
 from celery import Celery
 from django.db import connections
 
-from gemini_webhooks import beat_schedule, processing, signals, tasks
+from gemini_webhooks import beat_schedule, clock, processing, signals, tasks
 from gemini_webhooks.dispatch import messages
 from gemini_webhooks.models import Attempt, ReceiverRun, WebhookDelivery
 from tests import servers
@@ -151,9 +151,10 @@ def test_sweep_goes_on_until_nothing_is_left(static: StaticSender, a_site: Site)
         static.post(static.envelope("batch.failed"))
     with a_site.app.connection_for_write() as connection:
         connection.default_channel.queue_purge(a_site.queue)
+    WebhookDelivery.objects.update(sweep_at=clock.after(-1))
 
     with a_site.worker():
-        tasks.sweep.apply_async((2,), {"everything": True}, expires=60)
+        tasks.sweep.delay(2)
         wait_until(lambda: set(states()) == {"processed"})
 
     assert Effect.objects.count() == 5
