@@ -50,7 +50,7 @@ def main() -> None:
 
 def _fill(alias: str, dead: int, others: int, groups: int) -> None:
     from gemini_webhooks import clock  # noqa: PLC0415  # Django has to be set up before
-    from gemini_webhooks.models import ReceiverRun, WebhookDelivery  # noqa: PLC0415
+    from gemini_webhooks.models import ReceiverRun, WebhookDelivery  # noqa: PLC0415  # likewise
 
     now = clock.now()
 
@@ -90,7 +90,7 @@ def _fill(alias: str, dead: int, others: int, groups: int) -> None:
 
 def _measure(alias: str) -> None:
     from gemini_webhooks import clock, failures  # noqa: PLC0415  # likewise
-    from gemini_webhooks.deliveries import dead_letters  # noqa: PLC0415
+    from gemini_webhooks.deliveries import dead_letters  # noqa: PLC0415  # likewise
 
     now = clock.now()
     group = failures.groups(limit=1)[0]

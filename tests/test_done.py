@@ -150,9 +150,21 @@ def test_run_that_no_worker_survives(static: StaticSender, settings: Any) -> Non
     assert (run.state, run.error_class) == (ReceiverRun.State.DEAD, "worker lost")
 
 
+@pytest.mark.parametrize("state", ["pending", "complete"])
+def test_run_whose_result_file_is_fetched_again_meanwhile_does_not_die(state: str) -> None:
+    came = rows.delivery(state=State.PROCESSING)
+    result = rows.result(came, state=state)
+    run = rows.run(came, result=result, state=ReceiverRun.State.PENDING, next_attempt_at=None)
+
+    assert deliveries.bury_waiting(result.pk, "gone") == []
+
+    run.refresh_from_db()
+    assert run.state == ReceiverRun.State.PENDING
+
+
 def test_run_whose_result_file_never_comes(settings: Any) -> None:
     came = rows.delivery(state=State.PROCESSING)
-    result = rows.result(came)
+    result = rows.result(came, state="failed")
     run = rows.run(came, result=result, state=ReceiverRun.State.PENDING, next_attempt_at=None)
 
     deliveries.bury_waiting(result.pk, "gone")

@@ -846,6 +846,33 @@ def test_a_storage_that_refuses_the_new_file_keeps_the_old_one(
 
 
 @sqlite
+def test_a_file_that_cannot_be_had_again_leaves_what_is_known_of_the_old_one(
+    come: Callable[..., list[WebhookDelivery]],
+    file: File,
+    reader: list[Any],
+    configured: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [came] = come("a", **OUTPUT)
+    stored = ResultFile.objects.values("size", "bytes_done", "rows", "finished_at").get()
+    configured["MAX_ATTEMPTS"] = 2
+    file.content = b'{"key": "b"}\n' * 3
+
+    def refuse(*_: Any, **__: Any) -> str:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(type(ResultFile.objects.get().file.storage), "_save", refuse)
+    replay.replay(came, only_results=True, actor="ada")
+    processing.drain()
+    assert ResultFile.objects.get().state == "retrying"
+    ResultFile.objects.update(next_attempt_at=clock.now())
+    processing.drain()
+
+    assert ResultFile.objects.get().state == "complete"
+    assert ResultFile.objects.values(*stored).get() == stored
+
+
+@sqlite
 def test_an_old_file_that_cannot_be_deleted_is_no_obstacle(
     come: Callable[..., list[WebhookDelivery]],
     file: File,

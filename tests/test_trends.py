@@ -183,7 +183,7 @@ def test_nothing_at_all(database: str, rolled_up: Any) -> None:
 @pytest.mark.django_db
 def test_other_periods_are_refused() -> None:
     with pytest.raises(ValueError, match="2h"):
-        trends.read("2h")  # type: ignore[arg-type]
+        trends.read("2h")  # type: ignore[arg-type]  # it is wrong on purpose
 
 
 @every_database

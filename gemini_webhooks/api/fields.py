@@ -58,7 +58,7 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class TextExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+class TextExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # half typed
     """Says in the schema what REST framework's own validators refuse."""
 
     target_class = Text

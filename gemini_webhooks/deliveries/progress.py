@@ -62,7 +62,8 @@ def unreleased(limit: int) -> list[ResultFile]:
 def bury_waiting(result_id: int, reason: str) -> list[ReceiverRun]:
     """The result file will never come: the runs that wait for it are dead. Returns them."""
     with transaction.atomic(using=alias()):
-        runs = list(_waiting_for(Q(result_id=result_id)).select_related("delivery"))
+        failed = Q(result_id=result_id, result__state=ResultFile.State.FAILED)
+        runs = list(_waiting_for(failed).select_related("delivery"))
         rows(ReceiverRun).filter(pk__in=[run.pk for run in runs]).update(
             state=ReceiverRun.State.DEAD,
             lane="",

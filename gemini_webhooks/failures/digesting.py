@@ -93,8 +93,8 @@ def _sent(found: Digest, give_turn_back: Callable[[], None]) -> bool:
         logger.warning("%s failures not told of by e-mail: ADMINS is empty", found.failures)
         return False
     except Exception as error:  # noqa: BLE001  # mail backends raise what they like
-        # Without its text, which may quote a server's answer.
-        logger.error("e-mail about failures not sent: %s", type(error).__name__)  # noqa: TRY400
+        kind = type(error).__name__  # its text may quote a server's answer
+        logger.error("e-mail about failures not sent: %s", kind)  # noqa: TRY400  # likewise
         give_turn_back()
         return False
     return True

@@ -71,10 +71,13 @@ def renew(
 ) -> None:
     """Extend the lease to ``seconds`` from now and show the progress.
 
+    Of a file that is fetched again none is shown: what is known is about the one that is stored.
+
     Raises:
         ClaimLost: somebody else has it.
     """
-    _update(held, bytes_done=bytes_done, size=size, lease_until=clock.after(seconds))
+    progress = {} if held.result.file else {"bytes_done": bytes_done, "size": size}
+    _update(held, lease_until=clock.after(seconds), **progress)
 
 
 def complete(held: Claim, **columns: Any) -> None:
@@ -114,17 +117,10 @@ def fail(held: Claim, error: str) -> None:
     Raises:
         ClaimLost: somebody else has it.
     """
-    ended: dict[str, Any] = {"state": ResultFile.State.FAILED}
+    ended: dict[str, Any] = {"state": ResultFile.State.FAILED, "finished_at": clock.now()}
     if held.result.file:
-        size = held.result.size
-        ended = {"state": ResultFile.State.COMPLETE, "size": size, "bytes_done": size or 0}
-    _update(
-        held,
-        error=storable_text(error, MAX_ERROR_LENGTH),
-        lease_until=None,
-        finished_at=clock.now(),
-        **ended,
-    )
+        ended = {"state": ResultFile.State.COMPLETE}  # since it was stored, for retention
+    _update(held, error=storable_text(error, MAX_ERROR_LENGTH), lease_until=None, **ended)
 
 
 def removed(result: ResultFile) -> None:
