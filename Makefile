@@ -14,7 +14,7 @@ UPGRADE_ARGS ?=
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[gcs,genai,api,prometheus,opentelemetry]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
 	touch $@
 
 demo: $(BIN)/.installed  ## the main job on SQLite and a broker that needs no server; SERVE=1 keeps it running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from gemini_webhooks.exceptions import ConfigurationError
 
@@ -20,45 +20,57 @@ def _say_nothing(_line: str) -> None:
     pass
 
 
+def _option(default: Any, help_text: str, **more: Any) -> Any:
+    """A field that is an argument of the command as well, described by ``help_text``."""
+    shown = not more.get("is_secret", False)
+    return field(default=default, metadata={"help": help_text, **more}, repr=shown)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """All that can be set; a value that makes no sense raises ``ConfigurationError``.
 
-    Attributes:
-        job_seconds: how long a job takes.
-        output: where the answers of a batch go: a Cloud Storage object, a file of the
-            Files API, or the batch resource itself.
-        bucket: name of the bucket for ``gcs`` output.
-        token: what the token of a dynamic webhook vouches for.
-        audience: ``aud`` of that token; ``None`` means the URI that is called.
-        api_key: the only key that is let in; ``None`` lets in any non-empty one.
-        separate_projects: each API key has a project of its own, whose webhooks and events no
-            other key gets; otherwise all keys are of one project.
-        retry_base: seconds before the second try of a delivery; doubles with each try.
-        max_tries: tries after which a delivery is given up.
-        duplicates: share of the deliveries, from 0 to 1, that are sent once more.
-        lost: share of the deliveries, from 0 to 1, that are not sent, as if all tries had failed.
-        delivery_timeout: seconds that a receiver may take to connect and to answer.
-        disable_after: so many events in a row that failed all their tries switch a registered
-            webhook off; 0 means never.
-        grace_seconds: how long a rotated secret goes on to sign, unless it is revoked at once.
-        report: called with one line of text for each job and each try, from any thread.
+    What each means stands beside it, for whoever reads this and for ``--help``. ``report`` is
+    called with one line of text for each job and each try, from any thread.
     """
 
-    job_seconds: float = 2.0
-    output: Output = "gcs"
-    bucket: str = "gemini-emulator"
-    token: Token = "event"  # noqa: S105 - the kind of token, not a token
-    audience: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    separate_projects: bool = False
-    retry_base: float = 1.0
-    max_tries: int = 12
-    duplicates: float = 0.0
-    lost: float = 0.0
-    delivery_timeout: float = 10.0
-    disable_after: int = 5
-    grace_seconds: float = 86_400.0
+    job_seconds: float = _option(2.0, "how long a job takes")
+    output: Output = _option(
+        "gcs",
+        "where the answers of a batch go: a Cloud Storage object, a file of the Files API, "
+        "or the batch itself",
+        choices=OUTPUTS,
+    )
+    bucket: str = _option("gemini-emulator", "bucket for gcs output")
+    token: Token = _option(
+        "event", "what the token of a dynamic webhook vouches for", choices=TOKENS
+    )
+    audience: str | None = _option(None, "aud of that token", unset="the URI that is called")
+    api_key: str | None = _option(
+        None, "the only API key that is let in", unset="any", is_secret=True
+    )
+    separate_projects: bool = _option(
+        False, "each API key has a project of its own, with its own webhooks and events"
+    )
+    retry_base: float = _option(1.0, "seconds before the second try of a delivery, then doubling")
+    max_tries: int = _option(12, "tries before a delivery is given up")
+    delivery_timeout: float = _option(
+        10.0, "seconds that a receiver may take to connect, and to answer"
+    )
+    grace_seconds: float = _option(
+        86_400.0, "how long a rotated signing secret goes on to sign, unless revoked at once"
+    )
+    duplicates: float = _option(
+        0.0, "share of the deliveries, 0 to 1, that are sent twice", metavar="SHARE"
+    )
+    lost: float = _option(
+        0.0,
+        "share of the deliveries, 0 to 1, that are not sent, as if all tries had failed",
+        metavar="SHARE",
+    )
+    disable_after: int = _option(
+        5, "events in a row given up that switch a webhook off; 0: never", metavar="N"
+    )
     report: Callable[[str], None] = field(default=_say_nothing, repr=False)
 
     def __post_init__(self) -> None:
