@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+from gemini_webhooks.conf import lead_to_emulator
 
 
 class GeminiWebhooksConfig(AppConfig):
@@ -17,7 +20,11 @@ class GeminiWebhooksConfig(AppConfig):
 
     def ready(self) -> None:
         """Register system checks and tasks, and note the Celery app; all need loaded apps."""
+        lead_to_emulator()
         import_module("gemini_webhooks.checks")
         import_module("gemini_webhooks.tasks")
         import_module("gemini_webhooks.dispatch.messages").remember_app()
         import_module("gemini_webhooks.observe").start()
+        # In development only: no other process knows of the emulator.
+        if "runserver" in sys.argv[1:3]:
+            import_module("gemini_webhooks.management.with_emulator").install()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from email.utils import parseaddr
 from typing import Any
@@ -18,7 +19,7 @@ from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from gemini_webhooks import ciphers, redaction
-from gemini_webhooks.conf import KEYS, SETTING, Settings, settings
+from gemini_webhooks.conf import EMULATOR, KEYS, SETTING, Settings, settings
 from gemini_webhooks.events import OUTPUT_FIELDS
 from gemini_webhooks.exceptions import ConfigurationError
 from gemini_webhooks.verification import parse_secret
@@ -309,6 +310,20 @@ def check_api(**_: Any) -> list[CheckMessage]:
             "pages do not open in a browser.",
             hint='Add "rest_framework" to INSTALLED_APPS.',
             id="gemini_webhooks.W003",
+        )
+    ]
+
+
+@register("gemini_webhooks")
+def check_emulator(**_: Any) -> list[CheckMessage]:
+    """W004: the emulator stands for Google in development only."""
+    if not os.environ.get(EMULATOR) or django_settings.DEBUG:
+        return []
+    return [
+        Warning(
+            f"The environment has {EMULATOR}, but DEBUG is off: it is ignored.",
+            hint="Unset it here. The emulator is for development.",
+            id="gemini_webhooks.W004",
         )
     ]
 

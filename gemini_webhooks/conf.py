@@ -7,9 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.urls import NoReverseMatch, reverse
 
 SETTING = "GEMINI_WEBHOOKS"
 GOOGLE_API = "https://generativelanguage.googleapis.com"
+
+#: The emulator's address, the site's own where it is not the usual one, and likewise the bucket
+#: that results are in. Set by ``runserver --with-emulator``, and by hand for other processes.
+EMULATOR = "GEMINI_WEBHOOKS_EMULATOR"
+EMULATOR_SITE = "GEMINI_WEBHOOKS_EMULATOR_SITE"
+EMULATOR_BUCKET = "GEMINI_WEBHOOKS_EMULATOR_BUCKET"
+USUAL_SITE = "http://127.0.0.1:8000"
+USUAL_BUCKET = "gemini-emulator"
+USUAL_KEY = "emulator"
 
 
 class Settings:
@@ -60,7 +70,48 @@ class Settings:
             return configured.get(name) or {"default": os.environ.get("GEMINI_API_KEY")}
         if name == "RETENTION_DAYS":
             return {**Settings.RETENTION_DAYS, **configured.get(name, {})}
-        return configured[name] if name in configured else getattr(Settings, name)
+        value = configured[name] if name in configured else getattr(Settings, name)
+        return _emulated(name, value) if is_emulated() else value
+
+
+def is_emulated() -> bool:
+    """Whether the emulator stands for Google, which takes a site in development (``DEBUG``)."""
+    return bool(os.environ.get(EMULATOR)) and bool(django_settings.DEBUG)
+
+
+def lead_to_emulator() -> None:
+    """Have Google's clients in this process talk to the emulator, if it stands for Google."""
+    if is_emulated():
+        for name in ("GOOGLE_GEMINI_BASE_URL", "STORAGE_EMULATOR_HOST"):
+            os.environ.setdefault(name, _address(EMULATOR))
+        os.environ.setdefault("GEMINI_API_KEY", USUAL_KEY)
+
+
+def _emulated(name: str, value: Any) -> Any:
+    """What ``value`` is while Google is the emulator and the site is on this machine."""
+    site = _address(EMULATOR_SITE) or USUAL_SITE
+    if name == "JWKS_URL":
+        return f"{_address(EMULATOR)}/.well-known/jwks.json"
+    if name == "PUBLIC_BASE_URL":
+        return site
+    # What is no list is for a system check to see.
+    if name == "ALLOWED_BUCKETS" and isinstance(value, list | tuple):
+        return [*value, os.environ.get(EMULATOR_BUCKET) or USUAL_BUCKET]
+    if name == "AUDIENCES" and isinstance(value, list | tuple):
+        return [*value, *_root_address(site)]
+    return value
+
+
+def _address(variable: str) -> str:
+    """Without the slash that people may write at its end; empty if it is not set."""
+    return os.environ.get(variable, "").rstrip("/")
+
+
+def _root_address(site: str) -> list[str]:
+    try:
+        return [site + reverse("gemini_webhooks:receive")]
+    except NoReverseMatch:
+        return []
 
 
 KEYS = frozenset(Settings.__annotations__)

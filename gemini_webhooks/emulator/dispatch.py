@@ -14,11 +14,11 @@ from django.views.decorators.csrf import csrf_exempt
 
 from gemini_webhooks.emulator.collection import Collection, R
 from gemini_webhooks.emulator.errors import ApiError, invalid
+from gemini_webhooks.emulator.origins import refuse_other_sites
 from gemini_webhooks.emulator.resources import WebhookConfig
-from gemini_webhooks.emulator.state import Emulator, shared
+from gemini_webhooks.emulator.state import ENVIRON_KEY, Emulator, shared
 from gemini_webhooks.emulator.transport import is_target
 
-ENVIRON_KEY = "gemini_webhooks.emulator"
 Answer = HttpResponse | StreamingHttpResponse | dict[str, Any]
 View = Callable[..., HttpResponse | StreamingHttpResponse]
 
@@ -70,7 +70,7 @@ class Call:
 Handler = Callable[..., Answer]
 
 
-def view(*, public: bool = False, **handlers: Handler) -> View:
+def view(*, public: bool = False, spared: bool = False, **handlers: Handler) -> View:
     """A Django view from one handler per method.
 
     Handlers take a :class:`Call` and what the URL captures, run under the emulator's lock,
@@ -78,12 +78,13 @@ def view(*, public: bool = False, **handlers: Handler) -> View:
 
     Args:
         public: no API key is asked for.
+        spared: it is no part of the API, so the faults on demand are not for it.
         handlers: by method, for example ``GET=show``.
     """
 
     def dispatch(request: HttpRequest, **captured: str) -> HttpResponse | StreamingHttpResponse:
         try:
-            answer = _handle(request, handlers, captured, public=public)
+            answer = _handle(request, handlers, captured, public=public, spared=spared)
         except ApiError as error:
             return error.response()
         return JsonResponse(answer) if isinstance(answer, dict) else answer
@@ -101,20 +102,27 @@ def _handle(
     captured: Mapping[str, str],
     *,
     public: bool,
+    spared: bool,
 ) -> Answer:
     emulator = request.META.get(ENVIRON_KEY) or shared()
-    handler = handlers.get(request.method or "")
+    method = request.method or ""
+    handler = handlers.get(method)
     if handler is None:
-        raise ApiError(405, f"{request.method} is not served here.")
+        raise ApiError(405, f"{method} is not served here.")
+    if method != "GET":
+        refuse_other_sites(request)
     if not public:
         check_key(request, emulator.options.api_key)
-    method = request.method or ""
-    emulator.faults.meet(method, request.path, done=False)
+    if not spared:
+        emulator.faults.meet(method, request.path, done=False)
     # Not request.body: a site's limit for uploads in memory would hold for it.
     call = Call(emulator=emulator, request=request, body=request.read())
     with emulator.lock:
         answer = handler(call, **captured)
-    emulator.faults.meet(method, request.path, done=True)
+    if method != "GET":
+        emulator.touch()
+    if not spared:
+        emulator.faults.meet(method, request.path, done=True)
     return answer
 
 

@@ -11,8 +11,9 @@ from gemini_webhooks.emulator.dispatch import Call, check_key, view
 from gemini_webhooks.emulator.errors import ApiError, invalid
 from gemini_webhooks.emulator.media import content
 from gemini_webhooks.emulator.resources import new_id
-from gemini_webhooks.emulator.uploads import Upload
+from gemini_webhooks.emulator.uploads import StoredFile, Upload
 
+GCS_URI = re.compile(r"gs://([^/]+)/(.+)")
 FILE_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -46,12 +47,35 @@ def delete(call: Call, file_id: str) -> dict[str, Any]:
     return {}
 
 
+def register(call: Call) -> dict[str, Any]:
+    """Make files of objects in Cloud Storage; the emulator's, as it knows no other."""
+    uris = call.json().get("uris")
+    if not isinstance(uris, list) or not uris:
+        raise invalid("uris must name at least one object.")
+    found = [_object(call, uri) for uri in uris]
+    return {"files": [call.emulator.files.add(file).as_json() for file in found]}
+
+
 def download(call: Call, file_id: str) -> StreamingHttpResponse:
     """One file's content. Google refuses uploaded files here; that helps nobody locally."""
     file = call.emulator.files.get(file_id)
     response = content(file.data, len(file.data), call.request.headers.get("range", ""))
     response["Content-Type"] = file.mime_type or "application/octet-stream"
     return response
+
+
+def _object(call: Call, uri: Any) -> StoredFile:
+    match = GCS_URI.fullmatch(uri) if isinstance(uri, str) else None
+    if match is None:
+        raise invalid("uris must have the form gs://bucket/object.")
+    stored = call.emulator.storage.get(*match.groups())
+    data = stored.data if isinstance(stored.data, bytes) else stored.data.read_bytes()
+    return StoredFile(
+        data=data,
+        mime_type=stored.content_type,
+        source="REGISTERED",
+        display_name=stored.name,
+    )
 
 
 def _start(call: Call) -> HttpResponse:
@@ -98,4 +122,5 @@ def _either(given: dict[str, Any], snake: str, camel: str) -> str:
 uploading = view(public=True, POST=upload, PUT=upload)
 collection = view(GET=index)
 resource = view(GET=show, DELETE=delete)
+registering = view(POST=register)
 downloading = view(GET=download)

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
@@ -64,6 +64,14 @@ class ObjectStore:
 
     def __len__(self) -> int:
         return len(self._objects)
+
+    def __iter__(self) -> Iterator[StoredObject]:
+        return iter(list(self._objects.values()))
+
+    def restore(self, objects: Iterable[StoredObject]) -> None:
+        """Keep these; needs no extra."""
+        with self._lock:
+            self._objects.update({(one.bucket, one.name): one for one in objects})
 
     def put(
         self,

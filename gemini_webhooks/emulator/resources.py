@@ -5,8 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from gemini_webhooks.emulator.plans import Outcome, Plan
+
+COMPLETED = {"succeeded": "completed"}
+#: What an interaction shows of what it was given.
+ECHOED = ("model", "agent", "previous_interaction_id", "tools", "labels")
 
 
 def now() -> datetime:
@@ -43,11 +49,13 @@ class Job:
 
     Attributes:
         project: whose it is; its event goes to webhooks of the same one.
+        plan: how it ends if it is left alone.
     """
 
     id: str
     model: str
     webhook_config: WebhookConfig
+    plan: Plan = field(default_factory=Plan)
     project: str = field(default="", repr=False)
     outcome: str = ""
     created: datetime = field(default_factory=now)
@@ -57,8 +65,18 @@ class Job:
 
     kind = "job"
 
-    def end(self, outcome: str) -> None:
-        """Set the outcome: ``succeeded``, ``failed`` or ``cancelled``."""
+    @property
+    def ends_at(self) -> datetime:
+        """When it ends by itself, aware."""
+        return self.created + timedelta(seconds=self.plan.seconds)
+
+    @property
+    def event_type(self) -> str | None:
+        """The type of the event that tells its outcome; ``None`` if there is none."""
+        return f"{self.kind}.{self.outcome}"
+
+    def end(self, outcome: Outcome) -> None:
+        """Set the outcome, once."""
         self.outcome = outcome
         self.updated = now()
 
@@ -69,12 +87,14 @@ class Batch(Job):
 
     Attributes:
         requests: ``{"key", "request", "metadata"}`` each; ``None`` if the input is unreadable.
+        embeds: the requests are for embeddings.
         output: ``metadata.output`` of the resource.
     """
 
     id: str = field(default_factory=lambda: new_id("batch_"))
     display_name: str = ""
     requests: list[dict[str, Any]] | None
+    embeds: bool = False
     output: dict[str, Any] | None = None
     failed_rows: int = 0
 
@@ -112,47 +132,99 @@ class Batch(Job):
 
 @dataclass(kw_only=True)
 class Interaction(Job):
-    """One exchange with a model, in the background or at once."""
+    """One exchange with a model or an agent, in the background or at once.
+
+    Attributes:
+        given: the body of the call that made it.
+        text: what it says to the model.
+        answer: what the model says.
+        call: the function call that waits for its result: ``{"id", "name", "arguments"}``.
+    """
 
     id: str = field(default_factory=lambda: new_id("interaction_"))
+    given: dict[str, Any] = field(default_factory=dict, repr=False)
     text: str
     answer: str = ""
+    call: dict[str, Any] | None = None
 
     kind = "interaction"
 
-    def as_json(self) -> dict[str, Any]:
-        """The resource; ``steps`` once there is an answer."""
-        status = {"": "in_progress", "succeeded": "completed"}.get(self.outcome, self.outcome)
+    @property
+    def event_type(self) -> str | None:
+        """The catalogue says ``completed``."""
+        return f"interaction.{COMPLETED.get(self.outcome, self.outcome)}"
+
+    @property
+    def status(self) -> str:
+        """As the API names it."""
+        return COMPLETED.get(self.outcome, self.outcome) or "in_progress"
+
+    def steps(self) -> list[dict[str, Any]]:
+        """What the model did: it said something, or called a function."""
+        if self.outcome == "requires_action" and self.call is not None:
+            return [{"type": "function_call", **self.call}]
+        if self.outcome == "succeeded" and self.answer:
+            return [{"type": "model_output", "content": [{"type": "text", "text": self.answer}]}]
+        return []
+
+    def as_json(self, *, with_input: bool = False) -> dict[str, Any]:
+        """The resource.
+
+        Args:
+            with_input: show what it was given as well.
+        """
         resource: dict[str, Any] = {
             "id": self.id,
             "object": "interaction",
-            "model": self.model,
-            "status": status,
+            "status": self.status,
             "created": iso(self.created),
             "updated": iso(self.updated),
+            **{name: self.given[name] for name in ECHOED if self.given.get(name)},
         }
-        if self.outcome == "succeeded":
-            content = [{"type": "text", "text": self.answer}]
-            resource["steps"] = [{"type": "model_output", "content": content}]
+        if with_input:
+            resource["input"] = self.given.get("input")
+        if self.outcome in ("succeeded", "requires_action"):
+            resource |= {"steps": self.steps(), "usage": self._usage()}
         if self.error is not None:
-            resource["errors"] = [self.error]
+            resource["errors"] = [{**self.error, "code": str(self.error["code"])}]
         return resource
+
+    def _usage(self) -> dict[str, int]:
+        asked, said = len(self.text.split()), len(self.answer.split())
+        return {
+            "total_input_tokens": asked,
+            "total_output_tokens": said,
+            "total_tokens": asked + said,
+        }
 
 
 @dataclass(kw_only=True)
 class Video(Job):
-    """A video in the making."""
+    """A video in the making.
+
+    Attributes:
+        text: what it shall show.
+        uri: where it is, once it is there.
+    """
 
     id: str = field(default_factory=lambda: new_id("video_"))
+    text: str = ""
     uri: str = ""
 
     kind = "video"
+
+    @property
+    def event_type(self) -> str | None:
+        """The catalogue has an event for a video that is ready, and no other."""
+        return "video.generated" if self.outcome == "succeeded" else None
 
     def as_json(self) -> dict[str, Any]:
         """A long-running operation."""
         operation: dict[str, Any] = {"name": f"{self.model}/operations/{self.id}"}
         if not self.outcome:
             return operation
-        samples = [{"video": {"uri": self.uri}}]
+        if self.error is not None:
+            return {**operation, "done": True, "error": self.error}
+        samples = [{"video": {"uri": self.uri}}] if self.uri else []
         response = {"generateVideoResponse": {"generatedSamples": samples}}
         return {**operation, "done": True, "response": response}

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 
 WORKERS = 8
+#: Waits of centuries overflow.
+LONGEST_WAIT_SECONDS = 3600
 
-Task = Callable[[], None]
+Task = Callable[[], object]
 logger = logging.getLogger(__name__)
 
 
@@ -36,12 +38,15 @@ class Scheduler:
             self._changed.notify_all()
             return number
 
-    def cancel(self, number: int) -> None:
-        """Forget a task that has not started."""
+    def cancel(self, number: int) -> bool:
+        """Forget a task that has not started; ``False`` if it has."""
         with self._changed:
-            self._waiting = [entry for entry in self._waiting if entry[1] != number]
+            left = [entry for entry in self._waiting if entry[1] != number]
+            was_waiting = len(left) < len(self._waiting)
+            self._waiting = left
             heapq.heapify(self._waiting)
             self._changed.notify_all()
+            return was_waiting
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing runs or waits; ``False`` if that takes over ``timeout`` seconds."""
@@ -84,5 +89,5 @@ class Scheduler:
                 if wait is not None and wait <= 0:
                     self._running += 1
                     return heapq.heappop(self._waiting)[2]
-                self._changed.wait(wait)
+                self._changed.wait(None if wait is None else min(wait, LONGEST_WAIT_SECONDS))
             return None

@@ -16,14 +16,16 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse, StreamingHttpResponse, UnreadablePostError
 from django.urls import Resolver404, resolve
 
-from gemini_webhooks.emulator.dispatch import ENVIRON_KEY
 from gemini_webhooks.emulator.errors import ApiError, not_found
 from gemini_webhooks.emulator.faults import AnswerLost
+from gemini_webhooks.emulator.keeping import Keeper
 from gemini_webhooks.emulator.options import Options
-from gemini_webhooks.emulator.state import Emulator
+from gemini_webhooks.emulator.state import ENVIRON_KEY, Emulator
 
 URLCONF = "gemini_webhooks.emulator.urls"
 DRAIN_BYTES = 64 * 1024
+#: Nobody can be called there on every system.
+EVERYWHERE = ("", "0.0.0.0")  # noqa: S104 - it is not listened at because of this
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +95,15 @@ class _Handler(WSGIRequestHandler):
             response.headers["Content-Length"] = str(len(response.content))
         for name, value in response.items():
             self.send_header(name, value)
+        endless = "Content-Length" not in response
+        if endless:
+            # It ends with the connection, and each piece goes out as it comes.
+            self.send_header("Connection", "close")
         self.end_headers()
         for chunk in response if self.command != "HEAD" else ():
             self.wfile.write(chunk)
+            if endless:
+                self.wfile.flush()
         self.wfile.flush()
 
 
@@ -134,6 +142,12 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         if not isinstance(error := sys.exception(), ConnectionError):
             logger.error("A connection to the emulator failed", exc_info=error)
 
+    def stop_listening(self) -> None:
+        """End the loop, at once where a listening socket can be shut down."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.shutdown()
+
     def end_connections(self) -> None:
         with self._lock:
             for connection in self._connections:
@@ -151,7 +165,7 @@ class EmulatorServer:
 
     Attributes:
         emulator: what it serves.
-        url: its base address, without a slash at the end.
+        url: its base address, without a slash at the end, for whoever is on this machine.
 
     Raises:
         OSError: the port cannot be had.
@@ -160,19 +174,28 @@ class EmulatorServer:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         self.emulator = Emulator(Options(**options))
-        self._server = _Server((host, port), self.emulator)
-        self.url = f"http://{host}:{self._server.server_address[1]}"
+        self._keeper = Keeper(self.emulator)
+        try:
+            self._server = _Server((host, port), self.emulator)
+        except BaseException:
+            self._keeper.close()
+            raise
+        name = "127.0.0.1" if host in EVERYWHERE else host
+        self.url = f"http://{name}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="gemini-emulator-http"
         )
 
     def __enter__(self) -> Self:
+        self._keeper.start()
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
+        self.emulator.closing.set()
+        self._server.stop_listening()
         self._server.end_connections()
         self._server.server_close()
         self._thread.join()
         self.emulator.close()
+        self._keeper.close()

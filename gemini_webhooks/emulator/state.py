@@ -10,12 +10,17 @@ from gemini_webhooks.emulator.faults import Faults
 from gemini_webhooks.emulator.objects import ObjectStore
 from gemini_webhooks.emulator.options import Options
 from gemini_webhooks.emulator.outbox import Outbox
+from gemini_webhooks.emulator.planning import Planner
 from gemini_webhooks.emulator.registered import Webhook
 from gemini_webhooks.emulator.resources import Batch, Interaction, Video
 from gemini_webhooks.emulator.scheduler import Scheduler
 from gemini_webhooks.emulator.shutoff import ShutOff
 from gemini_webhooks.emulator.signing import Signer
+from gemini_webhooks.emulator.switches import Switches
 from gemini_webhooks.emulator.uploads import FileStore
+
+#: Where a request to the emulator's own server has it, in ``META``.
+ENVIRON_KEY = "gemini_webhooks.emulator"
 
 
 class Emulator:
@@ -27,6 +32,9 @@ class Emulator:
         outbox: ``outbox.tries`` is the log of deliveries, ``outbox.wait_idle()`` waits.
         storage: ``storage.put()`` makes an object that can be fetched.
         faults: ``faults.fail_next()`` makes calls fail.
+        switches: ``switches.change()`` sets them while it runs.
+        version: grows with each change of jobs, webhooks, files, messages and tries.
+        closing: set when it begins to end.
     """
 
     def __init__(self, options: Options | None = None) -> None:
@@ -39,13 +47,24 @@ class Emulator:
         self.files = FileStore()
         self.storage = ObjectStore()
         self.faults = Faults()
-        self.signer = Signer()
+        self.planner = Planner(self.options.scenario)
+        self.switches = Switches(self.options)
+        self.signer = Signer(lambda: self.switches.now.rotate_keys, self.touch)
         self.scheduler = Scheduler()
-        shutoff = ShutOff(self.options, self.lock)
-        self.outbox = Outbox(self.options, self.scheduler, self.signer, shutoff)
+        self.closing = threading.Event()
+        self.version = 0
+        self._version_lock = threading.Lock()
+        shutoff = ShutOff(self.switches, self.lock)
+        self.outbox = Outbox(self.switches, self.scheduler, self.signer, shutoff, self.touch)
+
+    def touch(self) -> None:
+        """Say that something has changed; from any thread."""
+        with self._version_lock:
+            self.version += 1
 
     def close(self) -> None:
         """Drop the jobs and deliveries that are left, and end the threads."""
+        self.closing.set()
         self.outbox.close()
         self.scheduler.close()
 

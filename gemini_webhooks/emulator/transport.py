@@ -7,14 +7,29 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 ANSWER_BYTES = 64 * 1024
+KEPT_BYTES = 4 * 1024
 
 
 class Unreachable(Exception):
     """No HTTP answer came; the message says why."""
+
+
+class BrokenOff(Exception):
+    """The emulator ends; nobody knows what became of the request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a receiver answered; ``body`` is its first 4 KiB."""
+
+    status: int
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 def is_target(uri: object) -> bool:
@@ -46,11 +61,12 @@ class Transport:
         self._open: set[socket.socket] = set()
         self._closed = False
 
-    def post(self, uri: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Send ``body`` and return the HTTP status; redirects are not followed.
+    def post(self, uri: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Send ``body`` and return the answer; redirects are not followed.
 
         Raises:
             Unreachable: there was no answer.
+            BrokenOff: :meth:`close` was called meanwhile.
         """
         parts = urlsplit(uri)
         connection = CONNECTIONS[parts.scheme](parts.netloc, timeout=self._timeout)
@@ -62,11 +78,18 @@ class Transport:
                 response = connection.getresponse()
                 # Read, or the receiver sees its connection reset.
                 with response:
-                    response.read(ANSWER_BYTES)
-                return int(response.status)
-        except TimeoutError as error:
-            raise Unreachable(f"no answer within {self._timeout:g} s") from error
-        except (OSError, http.client.HTTPException) as error:
+                    answer = response.read(ANSWER_BYTES)
+                return Reply(
+                    status=int(response.status),
+                    headers=dict(response.getheaders()),
+                    body=answer[:KEPT_BYTES],
+                )
+        # ValueError: a host whose name has too long a part, or whatever else cannot be called.
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if self._closed:
+                raise BrokenOff from error
+            if isinstance(error, TimeoutError):
+                raise Unreachable(f"no answer within {self._timeout:g} s") from error
             raise Unreachable(str(error) or type(error).__name__) from error
         finally:
             connection.close()
@@ -83,7 +106,7 @@ class Transport:
     def _tracked(self, connected: socket.socket) -> Iterator[None]:
         with self._lock:
             if self._closed:
-                raise Unreachable("the emulator is shutting down")
+                raise BrokenOff
             self._open.add(connected)
         try:
             yield

@@ -19,7 +19,7 @@ PUBLIC_URI = "https://generativelanguage.googleapis.com/v1beta/files/"
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A file; ``source`` is ``UPLOADED`` or ``GENERATED``."""
+    """A file; ``source`` is ``UPLOADED``, ``GENERATED`` or ``REGISTERED``."""
 
     id: str = field(default_factory=new_id)
     data: bytes = field(repr=False)

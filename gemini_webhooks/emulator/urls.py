@@ -9,11 +9,13 @@ from gemini_webhooks.emulator import (
     files,
     interactions,
     status,
+    steering,
     storage,
     videos,
     webhooks,
     well_known,
 )
+from gemini_webhooks.emulator.page import actions, views
 
 api = [
     path("webhooks", webhooks.collection),
@@ -23,6 +25,7 @@ api = [
     path("webhooks/<str:webhook_id>/rotate_secret", webhooks.rotating),
     path("webhooks/<str:webhook_id>", webhooks.resource),
     path("models/<str:model>:batchGenerateContent", batches.generating),
+    path("models/<str:model>:asyncBatchEmbedContent", batches.embedding),
     path("models/<str:model>:predictLongRunning", videos.generating),
     path("models/<str:model>/operations/<str:operation_id>", videos.operation),
     path("batches", batches.collection),
@@ -32,6 +35,7 @@ api = [
     path("interactions/<str:interaction_id>/cancel", interactions.cancelling),
     path("interactions/<str:interaction_id>", interactions.resource),
     path("files", files.collection),
+    path("files:register", files.registering),
     path("files/<str:file_id>:download", files.downloading),
     path("files/<str:file_id>", files.resource),
 ]
@@ -45,4 +49,13 @@ urlpatterns = [
     path("download/storage/v1/b/<str:bucket>/o/<path:name>", storage.downloading),
     path("emulator/deliveries", status.deliveries),
     path("emulator/state", status.state),
+    path("", views.root),
+    path("emulator", views.root),
+    path("emulator/", views.home),
+    path("emulator/page/live", views.live),
+    path("emulator/page/message", views.message),
+    path("emulator/page/static/<str:name>", views.asset),
+    path("emulator/page/do/<str:action>", actions.doing),
+    path("emulator/switches", steering.switches),
+    path("emulator/sign", steering.signing),
 ]

@@ -51,7 +51,8 @@ def rotate(call: Call, webhook_id: str) -> dict[str, Any]:
     """Make a new signing secret, shown only here; without a behaviour the old ones linger."""
     webhook = _get(call, webhook_id)
     behavior = call.json().get("revocation_behavior", AFTER_GRACE)
-    graces = {AFTER_GRACE: call.emulator.options.grace_seconds, IMMEDIATELY: 0}
+    options = call.emulator.options
+    graces = {AFTER_GRACE: options.real_seconds(options.grace_seconds), IMMEDIATELY: 0}
     # Google's guide writes them in upper case, its SDK in lower case.
     seconds = graces.get(behavior.lower()) if isinstance(behavior, str) else None
     if seconds is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -26,7 +27,7 @@ class Received:
 
 
 class Receiver:
-    """An HTTP server that keeps what it gets; answers ``statuses`` in turn, then 200.
+    """An HTTP server that keeps what it gets; answers ``statuses`` in turn, then as ``judge`` says.
 
     ``meanwhile`` is called once, after the first request has come and before it is answered.
     """
@@ -34,6 +35,8 @@ class Receiver:
     def __init__(self) -> None:
         self.got: list[Received] = []
         self.statuses: list[int] = []
+        self.answer = b""
+        self.judge: Callable[[Received], int] = lambda _: 200
         self.meanwhile: Callable[[], object] | None = None
         receiver = self
 
@@ -41,13 +44,17 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.got.append(Received(headers, body))
+                received = Received(headers, body)
+                receiver.got.append(received)
                 happen, receiver.meanwhile = receiver.meanwhile, None
                 if happen:
                     happen()
-                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
-                self.send_header("content-length", "0")
+                statuses = receiver.statuses
+                self.send_response(statuses.pop(0) if statuses else receiver.judge(received))
+                self.send_header("content-length", str(len(receiver.answer)))
                 self.end_headers()
+                if receiver.answer:
+                    self.wfile.write(receiver.answer)
 
             def log_message(self, *args) -> None:
                 pass
@@ -61,6 +68,8 @@ class Receiver:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        with suppress(OSError):  # where it can be, its loop ends at once
+            self.server.socket.shutdown(socket.SHUT_RDWR)
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()

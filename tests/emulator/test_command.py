@@ -1,5 +1,6 @@
 """``manage.py gemini_emulator``."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,9 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from django.core.management import CommandError, call_command
+
+from gemini_webhooks.emulator import cli
 
 COMMAND = [sys.executable, "-W", "error", "-m", "django", "gemini_emulator"]
 
@@ -81,21 +85,37 @@ def test_it_goes_on_when_nobody_reads_its_lines_any_more():
         process.stdout = None
 
 
+class FullDisk:
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self):
+        raise ValueError("I/O operation on closed file")
+
+
+def test_deliveries_go_on_when_the_disk_that_it_reports_to_is_full(serve, receiver):
+    server = serve(report=cli.writing_to(FullDisk()))
+    assert start_interaction(server.url, receiver.url) == 200
+    assert server.emulator.outbox.wait_idle()
+    assert [message.state for message in server.emulator.outbox.messages] == ["delivered"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--duplicates", "7"], "duplicates must be a share from 0 to 1"),
         (["--disable-after", "-1"], "disable_after must not be negative"),
         (["--grace-seconds", "-1"], "grace_seconds must be from 0 to"),
+        (["--retry-base", "nan"], "retry_base must be from 0 to"),
+        (["--delivery-timeout", "inf"], "delivery_timeout must be from 0 to"),
+        (["--delivery-timeout", "0"], "delivery_timeout must be positive"),
         (["--port", "70000"], "There is no port 70000"),
         (["--host", "192.0.2.1", "--port", "0"], "Cannot listen at 192.0.2.1:0"),
     ],
 )
 def test_it_says_what_is_wrong(arguments, complaint):
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(CommandError, match=re.escape(complaint)):
+        call_command("gemini_emulator", *arguments)
 
 
 def test_it_says_that_the_port_is_taken():
@@ -108,6 +128,7 @@ def test_it_says_that_the_port_is_taken():
         )
     assert done.returncode == 1
     assert f"Port {port} is taken" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_it_needs_neither_a_database_nor_a_site_without_errors():

@@ -4,11 +4,15 @@ import hashlib
 import itertools
 import json
 import socket
+import time
 
 import jwt
 import pytest
 
-from tests.emulator.conftest import MODEL, Receiver
+from gemini_webhooks.emulator import outbox
+from tests.emulator.conftest import MODEL, Receiver, Wire
+from tests.emulator.delivering import ask, idle, ids
+from tests.emulator.delivering import register as register_plainly
 
 standardwebhooks = pytest.importorskip("standardwebhooks")
 
@@ -236,6 +240,17 @@ def test_a_receiver_that_is_not_there_or_does_not_answer_is_an_error_in_the_log(
     assert {made.status for made in server.emulator.outbox.tries} == {None}
 
 
+@pytest.mark.parametrize("host", [f"{'a' * 64}.example", "a..example"])
+def test_a_host_that_cannot_have_an_address_is_tried_and_given_up(serve, host):
+    wire = Wire(serve(max_tries=2))
+    ask(wire, f"http://{host}/")
+    idle(wire)
+
+    [message] = wire.server.emulator.outbox.messages
+    assert (message.state, [made.status for made in message.tries]) == ("given up", [None, None])
+    assert all(made.error for made in message.tries)
+
+
 @pytest.mark.parametrize(("share", "sent"), [(0, 4), (0.5, 6), (1, 8)])
 def test_a_share_of_the_events_is_sent_twice(serve, connect, receiver, share, sent):
     server = serve(duplicates=share)
@@ -285,3 +300,183 @@ def test_every_job_and_try_is_reported_in_a_line_without_the_query(serve, connec
     assert lines[2].startswith("batch.succeeded msg_")
     assert lines[2].endswith("try 1: HTTP 200")
     assert "site=1" not in lines[2]
+
+
+# Tries for a day ----------------------------------------------------------------------------
+
+
+def test_tries_go_on_for_a_day_of_google_s_time(serve, receiver):
+    wire = Wire(serve(retry_base=1, time_scale=86_400))  # a day in a second
+    receiver.judge = lambda _: 503
+    ask(wire, receiver.url)
+    idle(wire)
+
+    [message] = wire.server.emulator.outbox.messages
+    first, last = message.tries[0].at, message.tries[-1].at
+    assert 0.9 < (last - first).total_seconds() < 2
+    assert len(receiver.got) > 12
+    assert (message.state, message.next_try_at) == ("given up", None)
+
+
+def test_no_day_is_one_try(serve, receiver):
+    wire = Wire(serve(retry_hours=0))
+    receiver.judge = lambda _: 503
+    ask(wire, receiver.url)
+    idle(wire)
+
+    assert len(receiver.got) == 1
+    assert wire.server.emulator.outbox.messages[0].state == "given up"
+
+
+# One more try -------------------------------------------------------------------------------
+
+
+def only_message(wire):
+    [message] = wire.server.emulator.outbox.messages
+    return message
+
+
+def resend(wire):
+    message = only_message(wire)
+    wire.server.emulator.outbox.resend(message.webhook_id, message.target)
+
+
+def test_what_was_delivered_can_be_sent_again(serve, receiver):
+    wire = Wire(serve(max_tries=1))
+    ask(wire, receiver.url)
+    idle(wire)
+    receiver.statuses = [500]
+    for _ in range(2):
+        resend(wire)
+        idle(wire)
+
+    made = [(one.number, one.status, one.duplicate) for one in only_message(wire).tries]
+    assert made == [(1, 200, False), (2, 500, True), (3, 200, True)]
+    assert len(set(ids(receiver.got))) == 1
+    assert only_message(wire).state == "delivered"
+
+
+def test_what_was_given_up_can_be_sent_again(serve, receiver):
+    wire = Wire(serve(max_tries=1))
+    receiver.statuses = [500, 500]
+    ask(wire, receiver.url)
+    idle(wire)
+    resend(wire)
+    idle(wire)
+    assert only_message(wire).state == "given up"
+
+    resend(wire)
+    idle(wire)
+    assert only_message(wire).state == "delivered"
+    assert [one.number for one in only_message(wire).tries] == [1, 2, 3]
+
+
+def test_what_waits_can_be_sent_at_once(serve, receiver):
+    wire = Wire(serve(retry_base=600))
+    receiver.statuses = [500, 500]
+    ask(wire, receiver.url)
+    wait_for_tries(wire, 1)
+    due = only_message(wire).next_try_at
+    resend(wire)
+    wait_for_tries(wire, 2)
+    assert (only_message(wire).state, only_message(wire).next_try_at) == ("waiting", due)
+
+    resend(wire)
+    idle(wire)
+    assert (only_message(wire).state, only_message(wire).next_try_at) == ("delivered", None)
+    assert len(receiver.got) == 3
+
+
+def wait_for_tries(wire, number):
+    deadline = time.monotonic() + 10
+    while len(wire.server.emulator.outbox.tries) < number or not only_message(wire).next_try_at:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_what_was_lost_can_be_sent(serve, receiver):
+    wire = Wire(serve(lost=1))
+    ask(wire, receiver.url)
+    idle(wire)
+    assert only_message(wire).state == "lost"
+    resend(wire)
+    idle(wire)
+
+    assert only_message(wire).state == "delivered"
+    assert len(receiver.got) == 1
+
+
+def test_nothing_is_sent_again_to_a_webhook_that_is_off(serve, receiver):
+    wire = Wire(serve())
+    hook, _ = register_plainly(wire, receiver.url)
+    ask(wire)
+    idle(wire)
+    wire.send("DELETE", f"/v1/webhooks/{hook}", key="k")
+    resend(wire)
+    idle(wire)
+
+    assert (only_message(wire).state, len(receiver.got)) == ("delivered", 1)
+
+
+@pytest.mark.parametrize(("known_id", "known_target"), [(False, True), (True, False)])
+def test_what_is_not_known_cannot_be_sent_again(serve, receiver, known_id, known_target):
+    wire = Wire(serve())
+    ask(wire, receiver.url)
+    idle(wire)
+    webhook_id = only_message(wire).webhook_id if known_id else "msg_other"
+    with pytest.raises(KeyError):
+        wire.server.emulator.outbox.resend(webhook_id, receiver.url if known_target else "http://b")
+
+
+# What is remembered -------------------------------------------------------------------------
+
+
+def test_a_try_keeps_what_was_sent_and_answered(serve, receiver):
+    wire = Wire(serve())
+    receiver.answer = b"x" * 10_000
+    ask(wire, receiver.url)
+    idle(wire)
+
+    [made] = wire.server.emulator.outbox.tries
+    [received] = receiver.got
+    assert made.request_headers["webhook-signature"] == received.headers["webhook-signature"]
+    answered = {name.lower(): value for name, value in made.answer_headers.items()}
+    assert answered["content-length"] == "10000"
+    assert made.answer_body == b"x" * 4096
+    assert 0 < made.seconds < 10
+    assert only_message(wire).body == received.body
+    shown = made.as_json()
+    assert (shown["seconds"], shown["fault"]) == (made.seconds, "")
+    assert received.headers["webhook-signature"] not in json.dumps(shown)
+
+
+def test_only_the_newest_messages_are_kept_and_those_that_wait(serve, receiver, monkeypatch):
+    monkeypatch.setattr(outbox, "KEPT_MESSAGES", 3)
+    wire = Wire(serve(retry_base=600))
+    receiver.statuses = [500]
+    for _ in range(5):
+        ask(wire, receiver.url)
+        wire.server.emulator.outbox.wait_idle(0.05)
+
+    kept = wire.server.emulator.outbox.messages
+    sent = ids(receiver.got)
+    assert [message.webhook_id for message in kept] == [sent[0], *sent[-2:]]
+    assert [message.state for message in kept] == ["waiting", "delivered", "delivered"]
+
+
+def test_each_change_has_a_version(serve, receiver):
+    wire = Wire(serve())
+    versions = [wire.server.emulator.version]
+    for act in (
+        lambda: register_plainly(wire, receiver.url),
+        lambda: ask(wire),
+        wire.server.emulator.outbox.wait_idle,
+        lambda: resend(wire),
+    ):
+        act()
+        idle(wire)
+        versions.append(wire.server.emulator.version)
+    assert wire.get("/emulator/state")[0] == 200
+    assert wire.server.emulator.version == versions[-1]
+    del versions[3]  # nothing has happened but a wait
+    assert versions == sorted(set(versions))

@@ -82,3 +82,25 @@ def test_part_of_a_file_can_be_fetched(client, wire):
     status, headers, data = wire.get(path, key=KEY, range="bytes=4-")
 
     assert (status, data, headers["content-range"]) == (206, b"456789", "bytes 4-9/10")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "complaint"),
+    [
+        ({}, 400, "at least one object"),
+        ({"uris": "gs://a/b"}, 400, "at least one object"),
+        ({"uris": ["https://a/b"]}, 400, "gs://bucket/object"),
+        ({"uris": [3]}, 400, "gs://bucket/object"),
+        ({"uris": ["gs://a/b"]}, 404, "Object a/b was not found"),
+    ],
+)
+def test_only_objects_that_are_there_are_registered(wire, body, status, complaint):
+    answered, _, answer = wire.post("/v1/files:register", body, key=KEY)
+    assert (answered, complaint in answer["error"]["message"]) == (status, True)
+    assert len(wire.server.emulator.files) == 0
+
+
+def test_no_object_is_registered_if_one_is_missing(wire):
+    uri = wire.server.emulator.storage.put("a", "b", b"x")
+    assert wire.post("/v1/files:register", {"uris": [uri, "gs://a/c"]}, key=KEY)[0] == 404
+    assert len(wire.server.emulator.files) == 0

@@ -57,3 +57,8 @@ def test_a_video_is_an_operation_with_a_file(wire, client, receiver):
     assert ended["done"] is True
     assert client.files.download(file=sample["video"]["uri"])[4:12] == b"ftypmp42"
     assert len(receiver.got) == 1
+
+
+def test_somebody_must_be_asked(wire):
+    status, _, answer = wire.post("/v1/interactions", {"input": "hello"}, key=KEY)
+    assert (status, "model or an agent" in answer["error"]["message"]) == (400, True)

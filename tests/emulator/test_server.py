@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 
 from gemini_webhooks.emulator import EmulatorServer
 from gemini_webhooks.exceptions import ConfigurationError
-from tests.emulator.conftest import KEY, MODEL
+from tests.emulator.conftest import KEY, MODEL, Wire
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
@@ -100,6 +100,13 @@ def test_it_ends_at_once_with_jobs_running_and_clients_connected():
     connection.close()
 
     assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", ""])
+def test_one_that_listens_everywhere_is_called_on_this_machine(serve, host):
+    wire = Wire(serve(host=host))
+    assert wire.server.url.startswith("http://127.0.0.1:")
+    assert wire.get("/v1/batches", key=KEY)[0] == 200
 
 
 def test_emulators_know_nothing_of_each_other(serve, connect):

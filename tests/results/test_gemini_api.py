@@ -15,7 +15,7 @@ from django.http import HttpResponse
 
 from gemini_webhooks import gateway, results
 from gemini_webhooks.emulator import answers, server
-from gemini_webhooks.emulator.lifecycle import _finish_batch
+from gemini_webhooks.emulator.endings import finish
 from gemini_webhooks.emulator.resources import Batch
 from gemini_webhooks.exceptions import GatewayError
 from gemini_webhooks.gateway import RemoteFile
@@ -234,7 +234,7 @@ def batch(google: Any, output: str, *texts: str, metadata: dict[str, str] | None
             ],
         )
     )
-    _finish_batch(emulator, made)
+    finish(emulator, made)
     return f"batches/{made.id}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from argparse import ArgumentParser
 from typing import Any
 
@@ -25,13 +24,6 @@ class Command(BaseCommand):
     def handle(self, **given: Any) -> None:
         """Serve, report, and end at the first signal."""
         try:
-            cli.serve(given, self._say)
+            cli.serve(given, cli.writing_to(self.stdout))
         except cli.CannotServe as error:
             raise CommandError(str(error)) from error
-
-    def _say(self, line: str) -> None:
-        # In one piece, as lines come from several threads; at once, for whoever reads a pipe.
-        # Whoever read the pipe may have gone; the deliveries go on.
-        with contextlib.suppress(BrokenPipeError):
-            self.stdout.write(f"{line}\n", ending="")
-            self.stdout.flush()

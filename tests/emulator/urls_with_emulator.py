@@ -1,0 +1,3 @@
+from django.urls import include, path
+
+urlpatterns = [path("gemini/", include("gemini_webhooks.emulator.urls"))]
