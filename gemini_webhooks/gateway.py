@@ -138,6 +138,7 @@ class RemoteJob:
         error: code and message, if Google gives them.
         created_at: aware time, if Google says it.
         changed_at: aware time of its end, or else of its last change, if Google says it.
+        display_name: of a batch, as whoever started it called it; may be empty.
     """
 
     name: str
@@ -146,6 +147,7 @@ class RemoteJob:
     error: tuple[str, str] | None = None
     created_at: datetime | None = None
     changed_at: datetime | None = None
+    display_name: str = ""
 
 
 def create_webhook(
@@ -473,6 +475,7 @@ def _batch(batch: Any) -> RemoteJob:
         output=(batch.dest.file_name if batch.dest else None) or "",
         created_at=_moment(batch.create_time),
         changed_at=_moment(batch.end_time) or _moment(batch.update_time),
+        display_name=batch.display_name or "",
     )
 
 

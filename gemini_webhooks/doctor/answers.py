@@ -20,6 +20,14 @@ INCLUDE = (
     "proxy pass the path on unchanged, and let the registered address be the same."
 )
 OTHER = "Have the address lead to this site's webhook view: is it another site that answers?"
+NO_PAGE = (
+    "Or does a tunnel or proxy show a page of its own first, such as a warning? Have it let the "
+    "address pass without."
+)
+NEW_ADDRESS = (
+    "If it has another address now, write that into PUBLIC_BASE_URL and ALLOWED_HOSTS, then "
+    "`manage.py gemini_webhooks update SLUG --uri …`."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +109,13 @@ def _redirect_to_https(here: SplitResult) -> Explanation:
 
 def _refusal(answer: Answer, url: str) -> Explanation:
     path, host = urlsplit(url).path, urlsplit(url).netloc
+    if answer.ngrok_error or answer.status == 530:
+        return _tunnel_error(answer)
     if answer.status == 400 and not _is_allowed(host):
         return Explanation(
             message=f"Django refuses the host {host}",
-            hint=f'Add "{split_domain_port(host)[0]}" to ALLOWED_HOSTS.',
+            hint=f'Add "{split_domain_port(host)[0]}" to ALLOWED_HOSTS. Where a tunnel or proxy '
+            "puts another host in its place, let it pass on this one.",
         )
     if answer.status == 403 and b"CSRF" in answer.body:
         return Explanation(
@@ -119,17 +130,31 @@ def _refusal(answer: Answer, url: str) -> Explanation:
         403: ("it is refused with 403 before it reaches the view", LET_IN),
         404: ("nobody knows this address (404)", INCLUDE),
     }
-    message, hint = messages.get(
-        answer.status, (f"something else answers, with status {answer.status}", OTHER)
-    )
+    other = (f"something else answers, with status {answer.status}", OTHER)
+    if answer.is_page:
+        other = (f"{other[0]} and a web page", f"{OTHER} {NO_PAGE}")
+    message, hint = messages.get(answer.status, other)
     return Explanation(message=message, hint=hint)
+
+
+def _tunnel_error(answer: Answer) -> Explanation:
+    if answer.ngrok_error:
+        return Explanation(
+            message=f"ngrok itself answers, with the error {answer.ngrok_error[:40]}",
+            hint="Its documentation explains the code. Is the agent running, with this address, "
+            f"and does it forward to the port of the web server? {NEW_ADDRESS}",
+        )
+    return Explanation(
+        message="Cloudflare answers 530: no tunnel is connected to this name",
+        hint=f"Start cloudflared again; a quick tunnel gets a new name each time. {NEW_ADDRESS}",
+    )
 
 
 def _server_error(answer: Answer) -> Explanation:
     if answer.status in (502, 503, 504):
         return Explanation(
             message=f"a proxy answers {answer.status}: the site behind it does not answer",
-            hint="Start the web server, and check where the proxy passes requests on to.",
+            hint="Start the web server, and check where the proxy or tunnel passes requests on to.",
         )
     return Explanation(
         message=f"it ends in an error {answer.status}" + (f", {answer.error}" * bool(answer.error)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
 
+from gemini_webhooks import gateway
 from gemini_webhooks.conf import settings
 from gemini_webhooks.doctor import web
 from gemini_webhooks.doctor.answers import explain
@@ -31,6 +33,9 @@ def reachable(site: Site) -> Iterator[Finding]:
     addresses = site.addresses()
     if not addresses:
         yield skipped("outside", NOTHING_OPEN)
+    if any(not address.relay for address in addresses):
+        yield from _within_reach(urlsplit(settings.PUBLIC_BASE_URL or ""))
+    yield from (_relayed(address) for address in addresses if address.relay)
     public = [address for address in addresses if address.is_public]
     unreachable: set[str] = set()
     for address in public:
@@ -45,6 +50,36 @@ def reachable(site: Site) -> Iterator[Finding]:
             yield _no_answer(name, address, error)
         else:
             yield _judged(name, address, answer)
+
+
+def _within_reach(base: SplitResult) -> Iterator[Finding]:
+    """Google can call the public address; a local Gemini API calls any."""
+    if not base.hostname or _is_local(urlsplit(gateway.base_url()).hostname or ""):
+        return
+    if _is_local(base.hostname):
+        yield warning(
+            "public address",
+            f"PUBLIC_BASE_URL is {base.geturl()}: Google cannot reach that.",
+            "For development, run `manage.py gemini_emulator`, or start a tunnel and write its "
+            "address there: the page “Tunnels” of the documentation has the steps.",
+        )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+
+
+def _relayed(address: Address) -> Finding:
+    return warning(
+        f"outside, {address.label}",
+        f"Google delivers to {address.relay}, which is not this site: only the ping can tell "
+        "whether that passes events on.",
+        f"If no relay is meant, `manage.py gemini_webhooks update {address.slug} --uri "
+        f"{address.url}` has Google deliver here.",
+    )
 
 
 def _no_answer(name: str, address: Address, error: web.NoAnswer) -> Finding:

@@ -121,7 +121,7 @@ def _outcome(sent: Sent, end: float, refused_at: dict[int, float]) -> Finding | 
             sent.name,
             f"It did not arrive at {sent.endpoint.uri} in time.",
             "Mend what “inside” and “outside” show. Else: is the name known to public DNS, does a "
-            "firewall or proxy let a POST from the internet through, does this command use the "
-            "database of the web servers? Their access log tells whether they were called.",
+            "firewall, proxy or tunnel let a POST from the internet through, does this command use "
+            "the database of the web servers? Their access log tells whether they were called.",
         )
     return None

@@ -52,12 +52,14 @@ class Address:
         slug: empty for the root address.
         url: absolute.
         is_public: whether this is what Google is told; otherwise the host is a guess.
+        relay: host of the service that Google is told instead, and passes on what comes; or empty.
     """
 
     label: str
     slug: str
     url: str
     is_public: bool
+    relay: str = ""
 
     @property
     def host(self) -> str:
@@ -159,11 +161,20 @@ def _address(endpoint: WebhookEndpoint) -> Address:
 
 
 def _made(label: str, slug: str, path: str, registered: str) -> Address:
+    relay = _relay(registered, path)
+    registered = "" if relay else registered
     is_public = bool(registered or settings.PUBLIC_BASE_URL)
     url = registered or (
         jobs.public_uri(slug) if is_public else f"https://{_some_allowed_host()}{path}"
     )
-    return Address(label=label, slug=slug, url=url, is_public=is_public)
+    return Address(label=label, slug=slug, url=url, is_public=is_public and not relay, relay=relay)
+
+
+def _relay(registered: str, path: str) -> str:
+    """The host that Google delivers to, if neither it nor the path there is this site's."""
+    there, base = urlsplit(registered), urlsplit(settings.PUBLIC_BASE_URL or "")
+    is_ours = there.netloc == base.netloc or there.path.rstrip("/") == path.rstrip("/")
+    return "" if not base.netloc or is_ours else there.netloc
 
 
 def _some_allowed_host() -> str:

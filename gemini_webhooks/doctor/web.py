@@ -42,6 +42,7 @@ class Answer:
         body: as sent.
         error: class of the exception behind a 500, if that is known.
         middleware: dotted path of the middleware that answered, if that is known.
+        ngrok_error: the code of an error that is ngrok's own, or empty.
     """
 
     status: int
@@ -50,6 +51,12 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     error: str = ""
     middleware: str = ""
+    ngrok_error: str = ""
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a web page, which the view never answers with."""
+        return self.body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -85,6 +92,7 @@ def get(url: str, *, timeout: float) -> Answer:
                 status=response.status,
                 location=response.headers.get("Location", ""),
                 date=response.headers.get("Date", ""),
+                ngrok_error=response.headers.get("ngrok-error-code", ""),
                 body=_read(response, deadline),
             )
     except URLError as error:
@@ -121,7 +129,8 @@ def _no_answer(error: Exception) -> NoAnswer:
         )
     if isinstance(error, socket.gaierror):
         return NoAnswer(
-            "its name cannot be resolved", "Make a public DNS record, or correct the host name."
+            "its name cannot be resolved",
+            "Make a public DNS record, or correct the host name; that of a tunnel may end with it.",
         )
     if isinstance(error, ConnectionRefusedError):
         return NoAnswer(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.apps import apps
 
 from gemini_webhooks import clock
-from gemini_webhooks.deliveries import rows
+from gemini_webhooks.deliveries import rows, untaken
 from gemini_webhooks.dispatch import inspection, messages
 from gemini_webhooks.doctor.findings import Finding, failure, ok, warning
 from gemini_webhooks.doctor.receiving import connected
@@ -96,8 +96,9 @@ def backlog(site: Site) -> Iterator[Finding]:
 
 
 def _waiting() -> int:
-    received = rows(WebhookDelivery).filter(state=WebhookDelivery.State.RECEIVED)
-    return received.filter(received_at__lt=clock.after(-WAITING_SECONDS)).count()
+    return (
+        untaken(rows(WebhookDelivery)).filter(received_at__lt=clock.after(-WAITING_SECONDS)).count()
+    )
 
 
 def _workers() -> Iterator[Finding]:

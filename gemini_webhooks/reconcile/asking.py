@@ -10,6 +10,7 @@ from typing import Literal
 from django.db import Error as DatabaseTrouble
 
 from gemini_webhooks import deliveries, dispatch, events, gateway, logs
+from gemini_webhooks.conf import SETTING, settings
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError
 from gemini_webhooks.gateway import RemoteJob
 from gemini_webhooks.models import Job
@@ -55,6 +56,20 @@ def ask(job: Job) -> Answer:
     except DatabaseTrouble as error:
         # Its text may quote the row.
         return _failed(job, f"not stored: {type(error).__name__}", soon=True)
+
+
+def api_keys(name: str | None) -> list[str]:
+    """The keys in ``API_KEYS`` that have a value, or ``name`` alone.
+
+    Raises:
+        ConfigurationError: there is no such API key.
+    """
+    known = [each for each, key in settings.API_KEYS.items() if key]
+    if name is None:
+        return known
+    if name not in known:
+        raise ConfigurationError(f"{SETTING}['API_KEYS'] has no key {name!r}")
+    return [name]
 
 
 def end_of(kind: str, remote: RemoteJob) -> str | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db.models import QuerySet
 
 from gemini_webhooks import clock, events, jobs
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.gateway import RemoteJob
-from gemini_webhooks.models import Job
+from gemini_webhooks.models import Job, WebhookEndpoint
 
 #: Google is asked again after half of the time that the job has been running, within these limits.
 SHORTEST_PAUSE = timedelta(minutes=5)
@@ -85,14 +87,40 @@ def enter(batch: RemoteJob, api_key_name: str, *, ended_at: datetime | None) -> 
         due_at = max(created + jobs.DUE_AFTER, now + SHORTEST_PAUSE)
     else:
         due_at = ended_at + jobs.DUE_AFTER
+    return take_in(batch.name, Job.Kind.BATCH, api_key_name, submitted_at=created, due_at=due_at)
+
+
+def take_in(
+    name: str,
+    kind: str,
+    api_key_name: str,
+    *,
+    submitted_at: datetime,
+    due_at: datetime,
+    user_metadata: Mapping[str, Any] | None = None,
+    endpoint: WebhookEndpoint | None = None,
+) -> Job | None:
+    """Enter a job that somebody else started; ``None`` if it is in the ledger already.
+
+    Args:
+        name: ``batches/…``, ``…/operations/…``, or the id of an interaction.
+        kind: one of ``Job.Kind``.
+        api_key_name: the key in ``API_KEYS`` that knows it.
+        submitted_at: aware time.
+        due_at: aware time.
+        user_metadata: fit to be stored.
+        endpoint: where its event would have come.
+    """
     job, is_new = rows(Job).get_or_create(
-        resource_id=events.bare_id(batch.name),
+        resource_id=events.bare_id(name),
         defaults={
-            "kind": Job.Kind.BATCH,
-            "name": batch.name,
+            "kind": kind,
+            "name": name,
             "api_key_name": api_key_name,
-            "submitted_at": clock.for_database(created),
+            "submitted_at": clock.for_database(submitted_at),
             "due_at": clock.for_database(due_at),
+            "user_metadata": dict(user_metadata or {}),
+            "endpoint": endpoint,
         },
     )
     if not is_new:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gemini_webhooks import deliveries, gateway, logs
-from gemini_webhooks.conf import SETTING, settings
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.events import bare_id
 from gemini_webhooks.exceptions import ConfigurationError, GatewayError
 from gemini_webhooks.gateway import RemoteJob
 from gemini_webhooks.models import Job
 from gemini_webhooks.reconcile import ledger
-from gemini_webhooks.reconcile.asking import ask, end_of
+from gemini_webhooks.reconcile.asking import api_keys, ask, end_of
 
 logger = logs.get_logger(__name__)
 
@@ -76,20 +75,11 @@ def reconcile(
         django.db.Error: the database did not answer.
     """
     one_pass = _Pass(limit)
-    keys = _keys(api_key_name)
+    keys = api_keys(api_key_name)
     one_pass.ask_about_due(api_key_name)
     for name in keys if discover else ():
         one_pass.discover(name, since)
     return one_pass.report(left=ledger.due(api_key_name).count())
-
-
-def _keys(api_key_name: str | None) -> list[str]:
-    known = [name for name, key in settings.API_KEYS.items() if key]
-    if api_key_name is None:
-        return known
-    if api_key_name not in known:
-        raise ConfigurationError(f"{SETTING}['API_KEYS'] has no key {api_key_name!r}")
-    return [api_key_name]
 
 
 class _Pass:
