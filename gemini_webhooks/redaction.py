@@ -145,6 +145,14 @@ def shown_row(row: Any) -> Any:
     return json.loads(_redact_text(_dump(row), rules)) if rules else row
 
 
+def without_seal(body: bytes) -> bytes:
+    """``body`` with a mark for the seal of this site; as it is if it has none, or is no JSON."""
+    try:
+        return _redact_bytes(body, Rules(paths=tuple((*path, SEAL_KEY) for path in METADATA)))
+    except NotJson:
+        return body
+
+
 def touching(rules: Iterable[str], payload: Any) -> list[str]:
     """Those paths among ``rules`` that would take something out of ``payload``.
 

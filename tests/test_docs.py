@@ -365,6 +365,7 @@ def test_the_quickstart(site: Site) -> None:
 # --- commands
 
 COMMANDS = ("gemini_webhooks", "gemini_emulator")
+DJANGO_COMMANDS = ("check", "createsuperuser", "migrate", "runserver", "shell", "startapp")
 
 
 def command_lines() -> Iterator[str]:
@@ -380,7 +381,7 @@ def command_lines() -> Iterator[str]:
 def test_command_line_parses(line: str) -> None:
     prog, name, *arguments = shlex.split(line)
     if name not in COMMANDS or "SUBCOMMAND" in arguments:
-        assert name in (*COMMANDS, "check", "migrate", "runserver", "shell")
+        assert name in (*COMMANDS, *DJANGO_COMMANDS)
         return
     command = load_command_class("gemini_webhooks", name)
     command.create_parser(prog, name).parse_args(arguments)

@@ -7,6 +7,7 @@ write is in the migrations: each state of the models that there ever was stands 
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -37,6 +38,8 @@ def value(field: models.Field[Any, Any]) -> Any:
     match field.get_internal_type():
         case "DateTimeField":
             return timezone.now()
+        case "DurationField":
+            return timedelta(seconds=number)
         case "BooleanField":
             return number % 2 == 0
         case "BinaryField":

@@ -176,6 +176,8 @@ class DeliveryAdmin(ReplayPages, LongList):
     def sender(self, delivery: Delivery) -> Promise:
         if delivery.source == Delivery.Source.RECONCILER:
             return _("this site: the reconciler found out what no event had told")
+        if delivery.source == Delivery.Source.RECORDING:
+            return _("somebody with access to this site, from a recording")
         return _("Google, by a webhook")
 
     @admin.display(description=_("signature"))
@@ -205,6 +207,8 @@ class DeliveryAdmin(ReplayPages, LongList):
             if delivery.redacted:
                 return _("the webhook id, the time of sending and the body as it was before REDACT")
             return _("the webhook id, the time of sending and the body")
+        if delivery.source == Delivery.Source.RECORDING:
+            return _("nothing: a recording is not signed")
         if delivery.signing == Delivery.Signing.NONE:
             return _("nothing was signed: this site asked Google and made the event itself")
         return delivery.get_binding_display() or EMPTY

@@ -173,6 +173,9 @@ def tell(delivery: Delivery, request: HttpRequest, link: Link) -> Story:
 def _lead(delivery: Delivery, runs: Sequence[ReceiverRun] | None) -> str:
     """How it stands: what an operator wants to know first."""
     state = delivery.state
+    is_recording = delivery.source == Delivery.Source.RECORDING
+    if state == Delivery.State.RECEIVED and is_recording and delivery.sweep_at is None:
+        return gettext("It was loaded from a recording, and nobody has asked for its receivers.")
     if state == Delivery.State.RECEIVED:
         since = span(clock.now() - delivery.received_at)
         return gettext("It was stored %(since)s ago and waits to be processed.") % {"since": since}

@@ -10,6 +10,7 @@ from gemini_webhooks.deliveries.backlog import (
     results_due,
     runs_due,
     to_dispatch,
+    untaken,
 )
 from gemini_webhooks.deliveries.claims import (
     Claim,
@@ -50,7 +51,14 @@ from gemini_webhooks.deliveries.progress import (
     settle_all,
     unreleased,
 )
-from gemini_webhooks.deliveries.recording import Recorded, record, record_found, stored, sweep_soon
+from gemini_webhooks.deliveries.recording import (
+    Recorded,
+    record,
+    record_found,
+    record_loaded,
+    stored,
+    sweep_soon,
+)
 from gemini_webhooks.deliveries.removal import finished
 from gemini_webhooks.deliveries.selection import Selection, select
 
@@ -86,6 +94,7 @@ __all__ = [
     "prepare",
     "record",
     "record_found",
+    "record_loaded",
     "refetch",
     "release",
     "renew",
@@ -107,5 +116,6 @@ __all__ = [
     "to_dispatch",
     "unreadable",
     "unreleased",
+    "untaken",
     "with_room",
 ]

@@ -31,10 +31,19 @@ def to_dispatch(limit: int, *, overdue_only: bool = True) -> list[int]:
         limit: how many at most.
         overdue_only: leave out those whose hand-off may still be under way.
     """
-    received = _unlocked(WebhookDelivery).filter(state=WebhookDelivery.State.RECEIVED)
+    received = untaken(_unlocked(WebhookDelivery))
     if overdue_only:
         received = received.filter(sweep_at__lte=clock.now())
     return list(received.order_by("sweep_at").values_list("pk", flat=True)[:limit])
+
+
+def untaken(found: QuerySet[WebhookDelivery]) -> QuerySet[WebhookDelivery]:
+    """Those of ``found`` that wait to be taken into processing.
+
+    Recordings do not until somebody asks for their receivers: no time is set for their sweep.
+    """
+    received = found.filter(state=WebhookDelivery.State.RECEIVED)
+    return received.exclude(source=WebhookDelivery.Source.RECORDING, sweep_at=None)
 
 
 def replays_due(limit: int, *, overdue_only: bool = False) -> list[int]:

@@ -221,15 +221,17 @@ def _create_runs(
     **fields: object,
 ) -> None:
     now = clock.now()
+    # One that a recording brought along is there from the beginning.
+    is_there = result is not None and result.state == ResultFile.State.COMPLETE
     rows(ReceiverRun).bulk_create(
         ReceiverRun(
             delivery=delivery,
             receiver=run.receiver,
             queue=run.queue or "",
             lane=_lane(run),
-            parked_at=now if run.lane and not run.waits_for_result else None,
+            parked_at=now if run.lane and (is_there or not run.waits_for_result) else None,
             result=result if run.waits_for_result else None,
-            next_attempt_at=None if run.lane or run.waits_for_result else now,
+            next_attempt_at=None if run.lane or (run.waits_for_result and not is_there) else now,
             **fields,
         )
         for run in planned

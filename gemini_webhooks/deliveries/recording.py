@@ -113,6 +113,37 @@ def record_found(
     raise IntegrityError("neither stored nor known")
 
 
+def record_loaded(
+    verified: VerifiedRequest,
+    event: Event | None,
+    *,
+    endpoint_id: int | None,
+    headers: Mapping[str, str] | None,
+    hand_off_now: bool,
+) -> Recorded:
+    """Store what somebody has put here from a recording; it never counts as Google's event.
+
+    Args:
+        verified: what the request was, elsewhere.
+        event: as for :func:`record`.
+        endpoint_id: likewise.
+        headers: likewise.
+        hand_off_now: ``False`` leaves it alone until somebody asks: no sweep looks for it.
+
+    Raises:
+        CannotRedact: a function of ``REDACT`` failed.
+        django.db.Error: it could not be stored, or there is one with this webhook id.
+    """
+    delivery = _delivery(verified, event, endpoint_id, datetime.now(UTC))
+    delivery.source = WebhookDelivery.Source.RECORDING
+    delivery.occasion = None
+    delivery.headers = None if headers is None else dict(headers)
+    if hand_off_now:
+        delivery.sweep_at = clock.after(SWEEP_GRACE_SECONDS)
+    delivery.save(using=alias(), force_insert=True)
+    return Recorded(delivery_id=delivery.pk, created=True)
+
+
 def sweep_soon(delivery_id: int) -> None:
     """The hand-off failed: let the next sweep do it."""
     rows(WebhookDelivery).filter(pk=delivery_id).update(sweep_at=clock.now())

@@ -27,7 +27,7 @@ class WebhookDelivery(models.Model):
     class Signing(models.TextChoices):
         HMAC = "hmac", _("static (HMAC)")
         JWT = "jwt", _("dynamic (JWT)")
-        NONE = "none", _("none: found by the reconciler")
+        NONE = "none", _("none: no webhook came")
 
     class Binding(models.TextChoices):
         EVENT = "event", _("the token carries the event")
@@ -38,6 +38,7 @@ class WebhookDelivery(models.Model):
     class Source(models.TextChoices):
         WEBHOOK = "webhook", _("webhook")
         RECONCILER = "reconciler", _("reconciler")
+        RECORDING = "recording", _("recording")
 
     class EmptiedBy(models.TextChoices):
         RETENTION = "retention", _("retention")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,12 +12,12 @@ from typing import BinaryIO, Literal
 from django.core.files import File
 from django.db import Error as DatabaseTrouble
 
-from gemini_webhooks import clock, deliveries, logs, observe
+from gemini_webhooks import deliveries, logs, observe
 from gemini_webhooks.backoff import retry_delay
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import ResultError
 from gemini_webhooks.models import Job, ResultFile
-from gemini_webhooks.results import claims, rows, spool
+from gemini_webhooks.results import claims, names, rows, spool
 from gemini_webhooks.results.claims import Claim, ClaimLost
 from gemini_webhooks.results.sources import source_for
 from gemini_webhooks.results.transfer import Transfer
@@ -30,7 +29,6 @@ logger = logs.get_logger(__name__)
 PROGRESS_SECONDS = 1.0
 #: What any storage takes at least. It reports no progress, so its lease is measured by this.
 SLOWEST_STORAGE_BYTES_PER_SECOND = 1024**2
-UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +150,7 @@ class _Progress:
 
 
 def _count(file: BinaryIO, held: Claim, described: Description, progress: _Progress) -> rows.Count:
-    name = _base_name(held.result.source_uri)
+    name = names.base_name(held.result.source_uri)
     with spool.disk_errors():
         if not rows.is_jsonl(file, name=name, content_type=described.content_type):
             return rows.Count()
@@ -219,19 +217,16 @@ def _undone_on_error(result: ResultFile, name: str) -> Iterator[None]:
 def _storage_name(held: Claim) -> str:
     """A name of this attempt only.
 
-    Nobody can guess it where the storage is public, and a worker that lost its claim can remove
-    what it stored without touching the file of the one that has it, even in a storage that
-    overwrites.
+    So a worker that lost its claim can remove what it stored without touching the file of the one
+    that has it, even in a storage that overwrites.
     """
     result = held.result
-    month = clock.aware(result.created_at).strftime("%Y/%m")
-    base = _base_name(result.source_uri)
-    return f"gemini-results/{month}/{result.delivery_id}-{held.token}-{base}"
-
-
-def _base_name(uri: str) -> str:
-    safe = UNSAFE.sub("_", uri.rpartition("/")[2]).lstrip(".")[-100:]
-    return safe or "result"
+    return names.storage_name(
+        created_at=result.created_at,
+        delivery_id=result.delivery_id,
+        token=held.token,
+        uri=result.source_uri,
+    )
 
 
 def _base64(digest: bytes) -> str:

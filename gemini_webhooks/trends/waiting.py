@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from django.db.models import Q, QuerySet
 
 from gemini_webhooks import clock
-from gemini_webhooks.deliveries import SWEEP_GRACE_SECONDS, rows
+from gemini_webhooks.deliveries import SWEEP_GRACE_SECONDS, rows, untaken
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 
 #: Nothing is counted beyond: such a figure means “at least”.
@@ -90,7 +90,7 @@ def read() -> Backlog:
     to_fetch = results.filter(state__in=(files.PENDING, files.RETRYING))
     return Backlog(
         oldest_seconds=max(
-            _since_receipt(deliveries.filter(state=WebhookDelivery.State.RECEIVED)),
+            _since_receipt(untaken(deliveries)),
             *(_overdue(runs.filter(due, state=s)) for s in (states.PENDING, states.RETRYING)),
             *(_overdue(results.filter(due, state=s)) for s in (files.PENDING, files.RETRYING)),
         ),

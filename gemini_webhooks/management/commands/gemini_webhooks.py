@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gemini_webhooks.exceptions import GeminiWebhooksError
-from gemini_webhooks.management.subcommands import SUBCOMMANDS, require_text
-
-#: Reasons and names are others' words: a terminal must not take them for orders.
-NOT_PRINTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
+from gemini_webhooks.management.subcommands import SUBCOMMANDS, printable, require_text
 
 
 class Command(BaseCommand):
@@ -51,7 +43,6 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(report, indent=2, default=str))
         else:
-            lines = (NOT_PRINTED.sub(_escaped, line) for line in chosen.lines(report))
-            self.stdout.write("\n".join(lines))
+            self.stdout.write("\n".join(map(printable, chosen.lines(report))))
         if chosen.differs:
             sys.exit(1)

@@ -1,6 +1,7 @@
 """The subcommands of ``manage.py gemini_webhooks``, in the order in which help shows them."""
 
-from gemini_webhooks.management.subcommands.base import Subcommand, require_text
+from gemini_webhooks.management.subcommands.adopting import Adopt
+from gemini_webhooks.management.subcommands.base import Subcommand, printable, require_text
 from gemini_webhooks.management.subcommands.comparing import Doctor, Reconcile, Sync
 from gemini_webhooks.management.subcommands.endpoints import (
     Create,
@@ -12,12 +13,15 @@ from gemini_webhooks.management.subcommands.endpoints import (
 from gemini_webhooks.management.subcommands.failing import Failures, Mute, Unmute
 from gemini_webhooks.management.subcommands.figures import RollUp
 from gemini_webhooks.management.subcommands.pausing import Pause, Pauses, Resume
+from gemini_webhooks.management.subcommands.recording import Export, Load
 from gemini_webhooks.management.subcommands.replaying import Replay, Replays, StopReplay
 from gemini_webhooks.management.subcommands.retention import Erase, Prune
 from gemini_webhooks.management.subcommands.secrets import Reencrypt, Revoke, Rotate
+from gemini_webhooks.management.subcommands.sending import Send
+from gemini_webhooks.management.subcommands.trying import Run
 from gemini_webhooks.management.subcommands.working import Drain, Sweep
 
-__all__ = ["SUBCOMMANDS", "Subcommand", "require_text"]
+__all__ = ["SUBCOMMANDS", "Subcommand", "printable", "require_text"]
 
 SUBCOMMANDS: dict[str, type[Subcommand]] = {
     subcommand.name: subcommand
@@ -43,9 +47,14 @@ SUBCOMMANDS: dict[str, type[Subcommand]] = {
         Sweep,
         Drain,
         Reconcile,
+        Adopt,
         Prune,
         Erase,
         RollUp,
+        Send,
+        Export,
+        Load,
+        Run,
         Doctor,
     )
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ from gemini_webhooks.storable import is_storable
 
 #: More of anything is a slip, and too much for dates and databases.
 MAX_NUMBER = 1_000_000
+#: Reasons and names are others' words: a terminal must not take them for orders.
+NOT_PRINTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 Options = Mapping[str, Any]
 
@@ -60,6 +63,20 @@ class Subcommand(ABC):
             f"{key}: {', '.join(value) if isinstance(value, list | tuple) else value}"
             for key, value in report.items()
         ]
+
+
+def printable(line: str) -> str:
+    """``line`` with everything escaped that a terminal might take for an order."""
+    return NOT_PRINTED.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line for each row, its cells below one another."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def count(text: str) -> int:

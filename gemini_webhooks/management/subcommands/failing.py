@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from gemini_webhooks import clock, failures
 from gemini_webhooks.failures import Group
-from gemini_webhooks.management.subcommands.base import Options, Subcommand, count, moment
+from gemini_webhooks.management.subcommands.base import Options, Subcommand, count, moment, table
 
 HEAD = ("RECEIVER", "ERROR CLASS", "COUNT", "FIRST", "LAST", "MUTED")
 MOST = 1000
@@ -49,7 +49,7 @@ class Failures(Subcommand):
             return super().lines(report)
         if not report:
             return ["Nothing has failed for good."]
-        return [*_table([HEAD, *map(_cells, report)]), "", *_hint(report)]
+        return [*table([HEAD, *map(_cells, report)]), "", *_hint(report)]
 
 
 class Mute(Subcommand):
@@ -149,14 +149,6 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _time(moment: datetime | None) -> str:
     return f"{clock.aware(moment):%Y-%m-%dT%H:%MZ}" if moment else "-"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _hint(report: list[dict[str, Any]]) -> list[str]:
