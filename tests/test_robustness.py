@@ -199,6 +199,27 @@ def test_what_fails_again_and_again_is_not_tried_without_a_pause(
     assert len(tries) == 3
 
 
+def test_database_that_is_away_is_complained_about_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop, rounds = threading.Event(), iter([True, True, False, True])
+
+    def drain(*_: Any, **__: Any) -> processing.Drained:
+        is_away = next(rounds, None)
+        if is_away is None:
+            stop.set()
+        if is_away:
+            raise OperationalError("no such table: secret")
+        return processing.Drained()
+
+    monkeypatch.setattr(draining, "drain", drain)
+    processing.drain_forever(stop, poll_seconds=0)
+
+    complaints = [line for line in caplog.messages if "manage.py migrate" in line]
+    assert len(complaints) == 2
+    assert "secret" not in caplog.text
+
+
 @sqlite
 def test_drain_goes_on_after_an_error_of_our_own(
     static: StaticSender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

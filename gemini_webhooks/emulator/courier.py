@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from gemini_webhooks.emulator.messages import Message, Try
@@ -10,7 +11,9 @@ from gemini_webhooks.emulator.resources import now
 from gemini_webhooks.emulator.signing import Signer, hmac_signature, new_secret, spoiled
 from gemini_webhooks.emulator.switches import Switches
 from gemini_webhooks.emulator.tokens import claims
-from gemini_webhooks.emulator.transport import Transport, Unreachable
+from gemini_webhooks.emulator.transport import BrokenOff, Reply, Transport, Unreachable
+
+logger = logging.getLogger(__name__)
 
 WRONG_SIGNATURE, CLOCK_SKEW, POISON = "wrong_signature", "clock_skew", "poison"
 
@@ -36,29 +39,34 @@ class Courier:
         """
         fault = self._fault(message, number)
         at, started = now(), time.monotonic()
-        target = message.target
-        headers = self._headers(message, fault)
-        status, error, answer_headers, answer_body = None, "", {}, b""
+        target, headers, error = message.target, dict[str, str](), ""
+        reply: Reply | None = None
         try:
+            headers = self._headers(message, fault)
             reply = self._transport.post(target, headers, message.body)
-            status, answer_headers, answer_body = reply.status, reply.headers, reply.body
+        except BrokenOff:
+            raise
         except Unreachable as reason:
             error = str(reason)
+        except Exception as bug:
+            # A try that failed is made again; one that nobody knows of would never be.
+            logger.exception("A try of %s failed in the emulator itself", message.webhook_id)
+            error = type(bug).__name__
         return Try(
             webhook_id=message.webhook_id,
             event_type=message.event_type,
             target=target,
             signing=message.signing,
             number=number,
-            status=status,
+            status=reply.status if reply else None,
             error=error,
             at=at,
             seconds=round(time.monotonic() - started, 6),
             duplicate=duplicate,
             fault=fault,
             request_headers=headers,
-            answer_headers=answer_headers,
-            answer_body=answer_body,
+            answer_headers=reply.headers if reply else {},
+            answer_body=reply.body if reply else b"",
         )
 
     def close(self) -> None:

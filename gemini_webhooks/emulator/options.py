@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,9 @@ OUTAGES: tuple[str, ...] = get_args(Outage)
 MAX_GRACE_SECONDS = 365 * 86_400
 SLOWEST, FASTEST = 0.001, 1_000_000
 LONGEST = {"SECONDS": MAX_GRACE_SECONDS, "HOURS": 365 * 24}
+
+
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def _say_nothing(_line: str) -> None:
@@ -176,6 +180,8 @@ class Options:
             raise ConfigurationError("retry_base may be 0 only if max_tries is set")
         if (self.max_tries is not None and self.max_tries < 1) or self.delivery_timeout <= 0:
             raise ConfigurationError("max_tries and delivery_timeout must be positive")
+        if BUCKET.fullmatch(self.bucket) is None:
+            raise ConfigurationError("bucket must be a name of letters, digits, '.', '_' and '-'")
         if not SLOWEST <= self.time_scale <= FASTEST:
             raise ConfigurationError(f"time_scale must be from {SLOWEST} to {FASTEST}")
         outputs = {self.output, *(rule.output for rule in (self.scenario or Scenario()).rules)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import cache
 
 from gemini_webhooks.emulator.collection import Collection
 from gemini_webhooks.emulator.faults import Faults
@@ -69,7 +68,13 @@ class Emulator:
         self.scheduler.close()
 
 
-@cache
+_sharing = threading.Lock()
+_shared: list[Emulator] = []
+
+
 def shared() -> Emulator:
     """The emulator of a site that has the URLs in its own URLconf."""
-    return Emulator()
+    with _sharing:
+        if not _shared:
+            _shared.append(Emulator())
+        return _shared[0]

@@ -23,7 +23,6 @@ def change_switches(call: Call) -> dict[str, Any]:
         call.emulator.switches.change(call.json())
     except ConfigurationError as error:
         raise invalid(f"{error}.") from None
-    call.emulator.touch()
     return show_switches(call)
 
 

@@ -81,7 +81,7 @@ class _WithEmulator(Runserver):
         variables = _variables(server, self._address(options))
         with server:
             say(f"The Gemini API emulator, and its page, are at {server.url}")
-            say("In another terminal, for manage.py and your own code:")
+            say("In another terminal, for manage.py and other processes of this site:")
             for name, value in variables.items():
                 say(f"  export {name}={value}")
             code = _run_site({**cli.environment(server), **variables, IS_BESIDE: "1"})

@@ -103,14 +103,22 @@ def drain_forever(stop: threading.Event, *, poll_seconds: float = 1.0) -> Draine
         poll_seconds: how long to wait before looking again when nothing was due.
     """
     total = Drained()
+    is_away = False
     while not stop.is_set():
         close_old_connections()
         try:
             # In rounds: what wants another turn gets it in the next one, however much comes in.
             done = drain(ROUND, stop=stop.is_set)
         except DatabaseTrouble as error:
-            logger.error("the database does not answer: %s", type(error).__name__)  # noqa: TRY400  # its text may quote rows
-            done = Drained()
+            if not is_away:
+                logger.error(  # noqa: TRY400  # its text may quote rows
+                    "the database does not answer, or lacks its tables (`manage.py migrate`): %s. "
+                    "Waiting for it.",
+                    type(error).__name__,
+                )
+            is_away, done = True, Drained()
+        else:
+            is_away = False
         total = total.plus(done)
         if done == Drained():
             stop.wait(poll_seconds)

@@ -104,6 +104,7 @@ def test_deliveries_go_on_when_the_disk_that_it_reports_to_is_full(serve, receiv
     ("arguments", "complaint"),
     [
         (["--duplicates", "7"], "duplicates must be a share from 0 to 1"),
+        (["--bucket", "a/b"], "bucket must be a name"),
         (["--disable-after", "-1"], "disable_after must not be negative"),
         (["--grace-seconds", "-1"], "grace_seconds must be from 0 to"),
         (["--retry-base", "nan"], "retry_base must be from 0 to"),

@@ -480,3 +480,22 @@ def test_each_change_has_a_version(serve, receiver):
     assert wire.server.emulator.version == versions[-1]
     del versions[3]  # nothing has happened but a wait
     assert versions == sorted(set(versions))
+
+
+def test_a_bug_of_the_emulator_costs_a_try_and_no_delivery(serve, connect, receiver, monkeypatch):
+    server = serve(job_seconds=0, retry_base=0.01)
+    client = connect(server)
+    signed, tries = server.emulator.signer.token, itertools.count()
+
+    def broken_once(claims):
+        if not next(tries):
+            raise ZeroDivisionError
+        return signed(claims)
+
+    monkeypatch.setattr(server.emulator.signer, "token", broken_once)
+    submit(server, client, webhook_config={"uris": [receiver.url]})
+
+    assert [(made.status, made.error) for made in server.emulator.outbox.tries] == [
+        (None, "ZeroDivisionError"),
+        (200, ""),
+    ]
