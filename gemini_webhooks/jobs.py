@@ -290,7 +290,8 @@ def _endpoint(endpoint: WebhookEndpoint | str | None) -> WebhookEndpoint | None:
 def settle_from_the_past(job: Job) -> None:
     """A short job's event may have come before the job was entered."""
     names = {job.name, job.resource_id}
-    came = rows(WebhookDelivery).filter(resource_id__in=names).order_by("-received_at").first()
+    told = rows(WebhookDelivery).exclude(source=WebhookDelivery.Source.RECORDING)
+    came = told.filter(resource_id__in=names).order_by("-received_at").first()
     state = job_state(came.event_type) if came else None
     if state is None:
         return

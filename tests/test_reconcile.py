@@ -391,13 +391,13 @@ def test_the_insert_decides_if_both_see_nothing(
 ) -> None:
     """The event is stored after the reconciler looked for it and before it stores its own."""
     found_at_google(monkeypatch, "batches/x1")
-    looked = recording.about
+    looked = recording.told_of
 
     def look_too_early(*names: str) -> Any:
         static.post(static.envelope(id="x1"))
         return looked(*names).none()
 
-    monkeypatch.setattr(recording, "about", look_too_early)
+    monkeypatch.setattr(recording, "told_of", look_too_early)
 
     assert reconcile().known == ("x1",)
     assert (the_delivery().source, the_delivery().duplicate_count) == ("webhook", 0)

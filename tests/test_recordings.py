@@ -25,7 +25,7 @@ from django.db import DatabaseError, connections, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from gemini_webhooks import GiveUp, RetryLater, processing, receivers, retention, signals
+from gemini_webhooks import GiveUp, RetryLater, jobs, processing, receivers, retention, signals
 from gemini_webhooks.models import (
     Attempt,
     ReceiverRun,
@@ -260,6 +260,28 @@ def test_redacted(static: StaticSender, configured: dict[str, Any]) -> None:
 
 
 @sqlite
+def test_what_redact_names_is_nowhere_else_either(
+    static: StaticSender, configured: dict[str, Any]
+) -> None:
+    configured["REDACT"] = {"display": ["data.id", "data.output_file_uri", "timestamp"]}
+    static.post(static.envelope(output_file_uri=SOURCE), webhook_id="m")
+    supply(the_delivery(), position=0, source=SOURCE, content=ROWS)
+
+    recording = exported("--redact", "--results")
+
+    about = recording["about"]
+    assert (about["resource_id"], about["occurred_at"]) == ("[redacted]", None)
+    assert recording["results"][0]["source"] == "[redacted].jsonl"
+    for secret in ("batch_123456", "answers", "2026-01-22"):
+        assert secret not in json.dumps(recording)
+    configured["REDACT"] = {}
+    plain = exported("--redact", "--results")
+    assert plain["about"]["resource_id"] == "batch_123456"
+    assert plain["about"]["occurred_at"] == "2026-01-22T12:00:00+00:00"
+    assert plain["results"][0]["source"] == SOURCE
+
+
+@sqlite
 def test_redacted_whatever_its_shape(static: StaticSender) -> None:
     payload = {"type": "t", "user_metadata": ["ada"], "data": None}
     static.post(payload, webhook_id="m")
@@ -437,6 +459,72 @@ def test_an_event_of_google_s_is_not_taken_for_the_recording_of_it(static: Stati
     assert WebhookDelivery.objects.get(webhook_id="m").occasion
 
 
+@every_database
+def test_an_event_with_the_id_of_a_recording_is_taken_all_the_same(
+    database: str, static: StaticSender
+) -> None:
+    signals.batch_succeeded.connect(recorder := Recorder())
+    Done("load", written(webhook_id="m"))
+    loaded = the_delivery()
+
+    assert static.post(webhook_id="m").json() == {"status": "accepted"}
+
+    processing.drain()
+    assert [call["delivery"].source for call in recorder.calls] == ["webhook"]
+    loaded.refresh_from_db()
+    assert (loaded.webhook_id.partition("-")[0], loaded.state) == ("m", "received")
+    assert static.post(webhook_id="m").json() == {"status": "duplicate"}
+
+
+@sqlite
+def test_a_recording_says_nothing_of_jobs_and_endpoints(
+    static: StaticSender, configured: dict[str, Any]
+) -> None:
+    latest: list[str] = []
+
+    @receivers.on("batch.succeeded", latest_only=True)
+    def newest(event: Any, **_: Any) -> None:
+        latest.append(event.id)
+
+    WebhookEndpoint.objects.create(slug="acme", name="acme", uri="https://site.example/acme")
+    job = jobs.track("batches/batch_123456")
+    later = StaticSender().envelope() | {"timestamp": "2030-01-01T00:00:00Z"}
+    Done("load", written(endpoint="acme", body={"text": json.dumps(later)}), "--process")
+    processing.drain()
+
+    job.refresh_from_db()
+    assert job.state == "submitted"
+    assert WebhookEndpoint.objects.get().last_delivery_at is None
+    job.delete()
+    assert jobs.track("batches/batch_123456").state == "submitted"
+    static.post(webhook_id="google")
+    processing.drain()
+    assert latest == ["m", "google"]
+
+
+@sqlite
+def test_retention_takes_what_nobody_asks_for(configured: dict[str, Any]) -> None:
+    configured["RETENTION_DAYS"] = {"payloads": 30, "deliveries": 365, "results": 30}
+    result = {"source": SOURCE, "content_type": "", "content": {"text": ROWS.decode()}}
+    Done("load", written("old.json", webhook_id="old", results=[result]))
+    ResultFile.objects.update(finished_at=timezone.now() - timedelta(days=40))
+    WebhookDelivery.objects.update(received_at=timezone.now() - timedelta(days=40))
+    Done("load", written("new.json", webhook_id="new"))
+
+    Done("prune")
+
+    old = WebhookDelivery.objects.get(webhook_id="old")
+    assert (old.body, stored_files()) == (None, [])
+    assert WebhookDelivery.objects.get(webhook_id="new").body is not None
+    with pytest.raises(CommandError, match="the body of old was removed by retention"):
+        Done("run", "old")
+    WebhookDelivery.objects.filter(pk=old.pk).update(
+        received_at=timezone.now() - timedelta(days=400)
+    )
+    Done("prune")
+    assert WebhookDelivery.objects.values_list("webhook_id", flat=True).get() == "new"
+
+
 @sqlite
 def test_processing_what_was_loaded(configured: dict[str, Any]) -> None:
     signals.batch_succeeded.connect(recorder := Recorder())
@@ -468,8 +556,10 @@ class Reader:
 
 @sqlite
 def test_the_endpoint_is_found_or_said_to_be_missing(configured: dict[str, Any]) -> None:
-    missing = Done("load", written(endpoint="acme"))
-    assert missing.err == "There is no endpoint “acme” here: m is at the root endpoint.\n"
+    missing = Done("load", written(endpoint="acme\x1b[2J"))
+    assert missing.err == (
+        r"There is no endpoint “acme\x1b[2J” here: m is at the root endpoint." + "\n"
+    )
     WebhookEndpoint.objects.create(slug="acme")
     assert Done("load", written(endpoint="acme"), "--again").err == ""
     assert WebhookDelivery.objects.get(endpoint__slug="acme")
@@ -628,6 +718,17 @@ def test_a_receiver_that_opts_out_of_transactions_is_rolled_back_too(
     signals.batch_succeeded.connect(receiver)
     assert Done("run", "m").code == 0
     assert effects() == []
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.server("postgres")
+def test_a_database_that_no_router_leads_to_is_rolled_back_too(stored: WebhookDelivery) -> None:
+    def receiver(event: Any, **_: Any) -> None:
+        Effect.objects.using("postgres").create(receiver="elsewhere", webhook_id=event.id)
+
+    signals.batch_succeeded.connect(receiver)
+    assert Done("run", "m").code == 0
+    assert not Effect.objects.using("postgres").exists()
 
 
 @sqlite

@@ -542,6 +542,24 @@ def test_a_redirect_is_shown_not_followed(site: dict[str, Any], stranger: Strang
     assert "A redirect loses the POST; it leads to https://elsewhere.example/." in sent.err
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b'"\\ud800"', b"NaN", b"[" * 900 + b"]" * 900, b"\x1b[2J\xff"],
+    ids=["half a character", "no number", "deep", "orders"],
+)
+def test_an_answer_that_nobody_could_show(
+    site: dict[str, Any], stranger: Stranger, answer: bytes
+) -> None:
+    stranger.answer = answer
+    text = answer.decode(errors="replace")
+
+    assert Sent("batch.failed", "--url", stranger.url, "--json").json["answers"][0]["body"] == text
+    told = Sent("batch.failed", "--url", stranger.url, "--set", 'data.id="\\ud800"').out
+    assert told.encode()
+    assert "\x1b" not in told
+    assert r'"id": "\ud800"' in told
+
+
 def test_a_server_without_tls(site: dict[str, Any], stranger: Stranger) -> None:
     with pytest.raises(CommandError, match="No TLS with https://127"):
         Sent("batch.failed", "--url", stranger.url.replace("http:", "https:"))

@@ -33,7 +33,13 @@ from gemini_webhooks.deliveries.common import (
 )
 from gemini_webhooks.deliveries.erasing import erase, erase_jobs, is_in_work, jobs_of
 from gemini_webhooks.deliveries.lanes import admit, lanes_of, with_room
-from gemini_webhooks.deliveries.ordering import about, hold_resource, is_superseded, spellings
+from gemini_webhooks.deliveries.ordering import (
+    about,
+    hold_resource,
+    is_superseded,
+    spellings,
+    told_of,
+)
 from gemini_webhooks.deliveries.pauses import LetGo, let_go
 from gemini_webhooks.deliveries.planning import (
     Plan,
@@ -114,6 +120,7 @@ __all__ = [
     "succeed",
     "sweep_soon",
     "to_dispatch",
+    "told_of",
     "unreadable",
     "unreleased",
     "untaken",

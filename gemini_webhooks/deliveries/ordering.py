@@ -25,6 +25,11 @@ def about(*names: str) -> QuerySet[WebhookDelivery]:
     return rows(WebhookDelivery).filter(resource_id__in=spellings(*names))
 
 
+def told_of(*names: str) -> QuerySet[WebhookDelivery]:
+    """Those of :func:`about` that Google vouches for: a recording proves nothing of a job."""
+    return about(*names).exclude(source=WebhookDelivery.Source.RECORDING)
+
+
 def spellings(*names: str) -> set[str]:
     """How the name of a resource may be written in a delivery."""
     bare = {bare_id(name) for name in names if name}
@@ -41,8 +46,10 @@ def is_superseded(delivery: WebhookDelivery) -> bool:
     if not delivery.resource_id:
         return False
     moment = delivery.occurred_at or delivery.received_at
+    is_recording = delivery.source == WebhookDelivery.Source.RECORDING
+    others = about if is_recording else told_of
     newer = (
-        about(delivery.resource_id)
+        others(delivery.resource_id)
         .filter(event_type__in=TELLING)
         .annotate(moment=Coalesce("occurred_at", "received_at"))
         .filter(Q(moment__gt=moment) | Q(moment=moment, pk__gt=delivery.pk))

@@ -78,8 +78,9 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
         if not received.update(state=state, sweep_at=None, **done):
             return False
         _create_runs(delivery, _unplanned(delivery, plan), _result(delivery, plan))
-        _settle_job(delivery, event)
-        _touch(delivery)
+        if delivery.source != WebhookDelivery.Source.RECORDING:
+            _settle_job(delivery, event)
+            _touch(delivery)
     return True
 
 

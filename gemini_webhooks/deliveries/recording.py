@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock, redaction
 from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, alias, rows
-from gemini_webhooks.deliveries.ordering import about
+from gemini_webhooks.deliveries.ordering import told_of
 from gemini_webhooks.events import MAX_OCCASION_LENGTH, Event, bare_id, job_state
 from gemini_webhooks.exceptions import PayloadPruned, Unauthorised
 from gemini_webhooks.models import Job, TokenUse, WebhookDelivery
@@ -65,7 +66,7 @@ def record(
     delivery = _delivery(verified, event, endpoint_id, received_at)
     delivery.headers = None if headers is None else dict(headers)
     delivery.sweep_at = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
-    if _inserted(delivery, verified):
+    if _inserted(delivery, verified) or _inserted_over_recording(delivery, verified):
         return Recorded(delivery_id=delivery.pk, created=True)
     same = _duplicate_of(delivery, verified)
     if same is None and rows(WebhookDelivery).filter(occasion=delivery.occasion).exists():
@@ -97,14 +98,14 @@ def record_found(
         django.db.Error: it could not be stored.
     """
     # Deliveries that the version before stored have no occasion.
-    came = about(job.resource_id, job.name).filter(event_type=event.type)
+    came = told_of(job.resource_id, job.name).filter(event_type=event.type)
     for same, resource_id in came.values_list("pk", "resource_id"):
         if bare_id(resource_id) == job.resource_id:
             return Recorded(delivery_id=same, created=False)
     delivery = _delivery(verified, event, job.endpoint_id, datetime.now(UTC))
     delivery.source = WebhookDelivery.Source.RECONCILER
     delivery.sweep_at = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
-    if _inserted(delivery, verified):
+    if _inserted(delivery, verified) or _inserted_over_recording(delivery, verified):
         return Recorded(delivery_id=delivery.pk, created=True)
     conflict = Q(webhook_id=delivery.webhook_id) | Q(occasion=delivery.occasion)
     known = rows(WebhookDelivery).filter(conflict).values_list("pk", flat=True).first()
@@ -228,6 +229,15 @@ def _inserted(delivery: WebhookDelivery, verified: VerifiedRequest) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def _inserted_over_recording(delivery: WebhookDelivery, verified: VerifiedRequest) -> bool:
+    """Likewise if a recording has the webhook id: nobody vouches for that, so it gets another."""
+    loaded = rows(WebhookDelivery).filter(
+        webhook_id=delivery.webhook_id, source=WebhookDelivery.Source.RECORDING
+    )
+    other = f"{delivery.webhook_id[:200]}-recording-{secrets.token_hex(4)}"
+    return bool(loaded.update(webhook_id=other)) and _inserted(delivery, verified)
 
 
 def _pin(verified: VerifiedRequest) -> TokenUse | None:

@@ -26,6 +26,10 @@ FINISHED = (
     Delivery.State.IGNORED,
     Delivery.State.UNREADABLE,
 )
+#: Nobody may ever ask for the receivers of a recording.
+DONE = Q(state__in=FINISHED) | Q(
+    state=Delivery.State.RECEIVED, source=Delivery.Source.RECORDING, sweep_at=None
+)
 #: A result in one of these is neither on its way nor stored.
 WITHOUT_FILE = (ResultFile.State.FAILED, ResultFile.State.REMOVED)
 ENDED_JOBS = tuple(
@@ -70,9 +74,7 @@ def finished(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
     runs = rows(ReceiverRun).filter(delivery=OuterRef("pk"), state__in=UNFINISHED)
     results = rows(ResultFile).filter(delivery=OuterRef("pk"))
     done = (ResultFile.State.COMPLETE, *WITHOUT_FILE)
-    return deliveries.filter(
-        ~Exists(runs), ~Exists(results.exclude(state__in=done)), state__in=FINISHED
-    )
+    return deliveries.filter(DONE, ~Exists(runs), ~Exists(results.exclude(state__in=done)))
 
 
 def without_file(
@@ -101,7 +103,7 @@ def empty(ids: Sequence[int]) -> int:
     ended = rows(Job).filter(delivery_id__in=ids, state__in=ENDED_JOBS)
     empty_jobs(ended.order_by().values_list("pk", flat=True))
     # Last, as it says that the rest is done. Whatever is to be done again is not finished.
-    still = rows(Delivery).filter(pk__in=ids, emptied_at=None, state__in=FINISHED)
+    still = rows(Delivery).filter(DONE, pk__in=ids, emptied_at=None)
     return still.update(
         body=None,
         user_metadata={},
@@ -220,7 +222,7 @@ def _delete(ids: Sequence[int]) -> int:
     can_pass_over = connections[alias()].features.has_select_for_update_skip_locked
     with transaction.atomic(using=alias()):
         # Held, so that no replay begins what is about to go.
-        still = rows(Delivery).filter(pk__in=ids, state__in=FINISHED).order_by("pk")
+        still = rows(Delivery).filter(DONE, pk__in=ids).order_by("pk")
         held = list(still.select_for_update(skip_locked=can_pass_over).values_list("pk", flat=True))
         # Django knows what else refers to them, in tables of the site too.
         return _count(rows(Delivery).filter(pk__in=held).only("pk").delete(), Delivery)

@@ -162,7 +162,7 @@ class Search:
         event_type = end_of(kind, remote)
         if event_type is None or events.job_state(event_type) == "requires_action":
             return "new"
-        if deliveries.about(name).exists():
+        if deliveries.told_of(name).exists():
             return "told"
         if self._ended_since is None:
             return "ended"

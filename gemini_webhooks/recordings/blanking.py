@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gemini_webhooks import redaction
-from gemini_webhooks.recordings.files import InvalidRecording
+from gemini_webhooks.events import Event
+from gemini_webhooks.recordings.files import InvalidRecording, RecordedResult, time
 from gemini_webhooks.redaction import MARK
 
 
@@ -46,6 +48,34 @@ def metadata(found: Any, keep: Collection[str]) -> Any:
     if not isinstance(found, Mapping):
         return blank(found)
     return {key: value if key in keep else blank(value) for key, value in found.items()}
+
+
+def about(found: Mapping[str, Any], shown: Event) -> dict[str, Any]:
+    """What is said about the delivery, as far as the redacted body says so itself.
+
+    The columns were filled before ``REDACT`` was applied.
+
+    Args:
+        found: all of it.
+        shown: what the redacted body says.
+    """
+    return {
+        **found,
+        "event_type": shown.type,
+        "resource_id": shown.resource_id,
+        "occurred_at": time(shown.occurred_at),
+        "runs": [{**run, "last_error": ""} for run in found["runs"]],
+    }
+
+
+def result(found: RecordedResult, shown: Event) -> RecordedResult:
+    """A result file with blank rows, and without its name if the redacted body has that no more.
+
+    Raises:
+        CannotRedact, InvalidRecording: as :func:`rows`.
+    """
+    source = found.source if found.source == shown.result_source else f"{MARK}.jsonl"
+    return replace(found, source=source, content=rows(found.content))
 
 
 def rows(content: bytes) -> bytes:

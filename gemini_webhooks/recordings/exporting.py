@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 
-from gemini_webhooks import clock, deliveries, redaction
+from gemini_webhooks import clock, deliveries, events, redaction
 from gemini_webhooks.deliveries import rows
+from gemini_webhooks.events import Event
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.recordings import blanking
 from gemini_webhooks.recordings.files import (
@@ -15,8 +15,10 @@ from gemini_webhooks.recordings.files import (
     InvalidRecording,
     RecordedResult,
     Recording,
+    time,
 )
 from gemini_webhooks.seals import strip_seal
+from gemini_webhooks.verification import VerifiedRequest
 
 
 def export(
@@ -42,9 +44,13 @@ def export(
     """
     body = redaction.without_seal(deliveries.stored(delivery).body)
     metadata = strip_seal(delivery.user_metadata)
+    about, results = _about(delivery), _results(delivery) if with_results else ()
     if redact:
         body = blanking.body(body, keep)
         metadata = blanking.metadata(redaction.shown_metadata(metadata), keep)
+        shown = _event(delivery, body)
+        about = blanking.about(about, shown)
+        results = tuple(blanking.result(result, shown) for result in results)
     return Recording(
         webhook_id=delivery.webhook_id,
         endpoint=delivery.endpoint.slug if delivery.endpoint else "",
@@ -52,21 +58,30 @@ def export(
         user_metadata=metadata,
         sealed=delivery.sealed,
         headers=delivery.headers,
-        results=_results(delivery, redact=redact) if with_results else (),
+        results=results,
         redacted=redact,
-        about=_about(delivery, redact=redact),
+        about=about,
     )
 
 
-def _about(delivery: WebhookDelivery, *, redact: bool) -> dict[str, Any]:
+def _event(delivery: WebhookDelivery, body: bytes) -> Event:
+    try:
+        return events.parse(
+            VerifiedRequest(webhook_id=delivery.webhook_id, body=body, signing="none")
+        )
+    except events.Unreadable as error:
+        raise InvalidRecording(f"the redacted body cannot be read: {error}") from None
+
+
+def _about(delivery: WebhookDelivery) -> dict[str, Any]:
     runs = rows(ReceiverRun).filter(delivery=delivery).order_by("pk")
     return {
         "event_type": delivery.event_type,
         "resource_id": delivery.resource_id,
         "signing": delivery.signing,
         "source": delivery.source,
-        "occurred_at": _time(delivery.occurred_at),
-        "received_at": _time(delivery.received_at),
+        "occurred_at": time(delivery.occurred_at and clock.aware(delivery.occurred_at)),
+        "received_at": time(clock.aware(delivery.received_at)),
         "state": delivery.state,
         "runs": [
             {
@@ -74,14 +89,14 @@ def _about(delivery: WebhookDelivery, *, redact: bool) -> dict[str, Any]:
                 "state": run.state,
                 "attempts": run.attempts,
                 "error_class": run.error_class,
-                "last_error": "" if redact else run.last_error,
+                "last_error": run.last_error,
             }
             for run in runs
         ],
     }
 
 
-def _results(delivery: WebhookDelivery, *, redact: bool) -> tuple[RecordedResult, ...]:
+def _results(delivery: WebhookDelivery) -> tuple[RecordedResult, ...]:
     found = rows(ResultFile).filter(delivery=delivery, state=ResultFile.State.COMPLETE)
     results = list(found.order_by("position"))
     size = sum(result.size or 0 for result in results)
@@ -94,7 +109,7 @@ def _results(delivery: WebhookDelivery, *, redact: bool) -> tuple[RecordedResult
         RecordedResult(
             source=result.source_uri,
             content_type=result.content_type,
-            content=blanking.rows(_content(result)) if redact else _content(result),
+            content=_content(result),
         )
         for result in results
     )
@@ -110,7 +125,3 @@ def _content(result: ResultFile) -> bytes:
             f"a result file cannot be read from the storage ({type(error).__name__})"
         ) from None
     return content
-
-
-def _time(moment: datetime | None) -> str | None:
-    return clock.aware(moment).isoformat() if moment else None

@@ -7,6 +7,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any, TypeVar
 
 from gemini_webhooks.exceptions import GeminiWebhooksError
@@ -61,6 +62,11 @@ class Recording:
     results: tuple[RecordedResult, ...] = ()
     redacted: bool = False
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def time(moment: datetime | None) -> str | None:
+    """An aware time as the file has it."""
+    return moment.isoformat() if moment else None
 
 
 def write(recording: Recording) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.apps import apps
-from django.db import router, transaction
+from django.db import connections, router, transaction
 
 from gemini_webhooks import clock, deliveries, events, observe, processing, receivers, routing
 from gemini_webhooks.deliveries import Plan, PlannedRun, alias, rows
@@ -44,15 +44,27 @@ class Ended:
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """Undo at the end whatever is written inside to the databases of the site's models."""
-    databases = {router.db_for_write(model) for model in apps.get_models()} | {alias()}
+    """Undo at the end whatever is written inside to the databases of the site.
+
+    Raises:
+        django.db.Error: a database that the site's models are written to does not answer.
+    """
+    needed = {router.db_for_write(model) for model in apps.get_models()} | {alias()}
+    held: list[str] = []
     with ExitStack() as stack:
-        for database in sorted(databases):
-            stack.enter_context(transaction.atomic(using=database))
+        # Those that no router leads to as well: a receiver may name one.
+        for database in sorted({*needed, *connections}):
+            try:
+                stack.enter_context(transaction.atomic(using=database))
+            except Exception:
+                if database in needed:
+                    raise
+            else:
+                held.append(database)
         try:
             yield
         finally:
-            for database in databases:
+            for database in held:
                 transaction.set_rollback(True, using=database)
 
 

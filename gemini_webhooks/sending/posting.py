@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import socket
 import ssl
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from gemini_webhooks.exceptions import GeminiWebhooksError
+from gemini_webhooks.storable import is_storable
 
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 TIMEOUT_SECONDS = 30.0
@@ -104,7 +106,9 @@ def _why(error: Exception, where: str, hint: str) -> str:
 
 
 def _read(content: bytes) -> Any:
+    """JSON only as far as everybody can show it: no NaN, no lone surrogate, not too deep."""
     try:
-        return json.loads(content)
+        found = json.loads(content)
     except (ValueError, RecursionError):
-        return content.decode(errors="replace")
+        found = math.nan
+    return found if is_storable(found) else content.decode(errors="replace")

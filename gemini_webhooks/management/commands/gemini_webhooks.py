@@ -39,7 +39,7 @@ class Command(BaseCommand):
         try:
             report = chosen.run(options)
         except GeminiWebhooksError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(printable(str(error))) from None
         if options["json"]:
             self.stdout.write(json.dumps(report, indent=2, default=str))
         else:

@@ -22,7 +22,10 @@ from gemini_webhooks.storable import is_storable
 #: More of anything is a slip, and too much for dates and databases.
 MAX_NUMBER = 1_000_000
 #: Reasons and names are others' words: a terminal must not take them for orders.
-NOT_PRINTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+#: Halves of surrogate pairs are nothing that it could be given at all.
+NOT_PRINTED = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 Options = Mapping[str, Any]
 

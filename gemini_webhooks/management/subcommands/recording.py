@@ -16,7 +16,7 @@ from django.core.management.base import CommandError
 
 from gemini_webhooks import recordings
 from gemini_webhooks.deliveries import rows
-from gemini_webhooks.management.subcommands.base import Options, Subcommand
+from gemini_webhooks.management.subcommands.base import Options, Subcommand, printable
 from gemini_webhooks.models import WebhookDelivery
 from gemini_webhooks.recordings import InvalidRecording, Loaded, Recording
 from gemini_webhooks.recordings.files import MAX_BYTES
@@ -133,7 +133,7 @@ class Load(Subcommand):
     def _tell(self, loaded: Loaded) -> None:
         if loaded.missing_endpoint:
             self.stderr.write(
-                f"There is no endpoint “{loaded.missing_endpoint}” here: "
+                f"There is no endpoint “{printable(loaded.missing_endpoint[:100])}” here: "
                 f"{loaded.delivery.webhook_id} is at the root endpoint."
             )
 
