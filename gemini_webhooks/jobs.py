@@ -60,7 +60,8 @@ def public_uri(slug: str = "") -> str:
     if not base or not urlsplit(base).netloc:
         raise ConfigurationError(
             'Set GEMINI_WEBHOOKS["PUBLIC_BASE_URL"] to this site\'s public address, for example '
-            '"https://app.example.com": Google has to be told where to deliver.'
+            '"https://app.example.com": Google has to be told where to deliver. On your desk, run '
+            "the export lines that `manage.py runserver --with-emulator` prints instead."
         )
     try:
         if not slug:

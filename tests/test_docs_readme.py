@@ -21,13 +21,14 @@ SETTINGS = '\nINSTALLED_APPS += ["gemini_webhooks", "reports"]\n'
 
 
 def blocks() -> dict[str, str]:
-    """The files of the section by their names, and what is typed into a shell as ``shell``."""
+    """The files of the section by their names; what a shell is given; the line that mends."""
     named = {}
     for language, code in SECTION:
         if language != "python":
             continue
         first = code.partition("\n")[0]
-        named[first.removeprefix("# ") if first.startswith("# ") else "shell"] = code
+        is_file = first.startswith("# ")
+        named[first[2:] if is_file else "mended" if code.startswith("tenant") else "shell"] = code
     return named
 
 
@@ -54,7 +55,7 @@ def site(tmp_path: Path) -> Site:
     site.run("-m", "django", "startproject", "mysite", ".")
     site.run("manage.py", "startapp", "reports")
     for name, code in blocks().items():
-        if name != "shell":
+        if name.endswith(".py"):
             (tmp_path / name).write_text(code)
     with (tmp_path / "mysite" / "settings.py").open("a") as settings:
         settings.write(SETTINGS)
@@ -113,14 +114,15 @@ def test_ten_minutes(site: Site) -> None:
         [webhook_id] = re.findall(r"^webhook-id: (\S+)$", followed.stdout, re.MULTILINE)
 
         code = receivers.read_text()
-        mended = code.replace("user_metadata['tenant']", "user_metadata.get('tenant', 'nobody')")
+        assert "KeyError: 'tenant'" in printed.read_text()
+        mended = re.sub(r"tenant = .*\n", blocks()["mended"], code)
         assert mended != code
         receivers.write_text(mended)
-        wait_for("batch_7 of nobody is done", printed)
+        wait_for("Quit the server", printed, times=2)
 
         replay = typed("replay")
         site.run(*replay[:-1], webhook_id)
-        wait_for("batch_7 of nobody is done", printed, times=2)
+        wait_for("batch_7 of nobody is done", printed)
     assert "broker" not in printed.read_text()
 
     assert "OK" in site.run("manage.py", "test", "reports")

@@ -19,7 +19,7 @@ from django.conf import settings as django_settings
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.commands.runserver import Command as Runserver
-from django.utils.autoreload import DJANGO_AUTORELOAD_ENV, get_child_arguments
+from django.utils import autoreload
 
 from gemini_webhooks import dispatch, processing
 from gemini_webhooks.conf import (
@@ -68,7 +68,7 @@ class _WithEmulator(Runserver):
         """Serve the emulator here and the site in a child; in the child, the site."""
         if not options.get("with_emulator") or IS_BESIDE in os.environ:
             return super().execute(*args, **options)
-        if os.environ.get(DJANGO_AUTORELOAD_ENV) == "true":
+        if os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true":
             # At its start the command could not load the site, so nobody knew of the argument.
             raise CommandError("The site can be loaded now: start runserver --with-emulator again.")
         if not django_settings.DEBUG:
@@ -81,14 +81,17 @@ class _WithEmulator(Runserver):
         variables = _variables(server, self._address(options))
         with server:
             say(f"The Gemini API emulator, and its page, are at {server.url}")
-            say("In another terminal, for manage.py and other processes of this site:")
-            for name, value in variables.items():
+            say("For manage.py and your own code, in another terminal:")
+            exported = {**variables, **cli.environment(server)}
+            for name, value in exported.items():
                 say(f"  export {name}={value}")
-            code = _run_site({**cli.environment(server), **variables, IS_BESIDE: "1"})
+            code = _run_site({**exported, IS_BESIDE: "1"})
         sys.exit(code)
 
     def inner_run(self, *args: Any, **options: Any) -> None:
         """Serve, with a worker if one is wanted."""
+        # While the code cannot be loaded there are no receivers to work for.
+        autoreload.raise_last_exception()
         if options.get("with_worker"):
             dispatch.leave_to_drain()
             # Whatever it does when the reloader ends the process is taken up again: its lease ends.
@@ -111,15 +114,13 @@ def _variables(server: EmulatorServer, site: str) -> dict[str, str]:
     """What leads a process of the site to the emulator, see :mod:`gemini_webhooks.conf`."""
     options = server.emulator.options
     variables = {EMULATOR: server.url, EMULATOR_SITE: site, EMULATOR_BUCKET: options.bucket}
-    if options.api_key:
-        variables["GEMINI_API_KEY"] = options.api_key
     usual = {EMULATOR_SITE: USUAL_SITE, EMULATOR_BUCKET: USUAL_BUCKET}
     return {name: value for name, value in variables.items() if usual.get(name) != value}
 
 
 def _run_site(variables: Mapping[str, str]) -> int:
     """Run this command line again as a child, until it ends; return its exit code."""
-    site = subprocess.Popen(get_child_arguments(), env={**os.environ, **variables})  # noqa: S603 - our own
+    site = subprocess.Popen(autoreload.get_child_arguments(), env={**os.environ, **variables})  # noqa: S603 - our own
     signal.signal(signal.SIGTERM, lambda *_: site.terminate())
     try:
         return abs(site.wait())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import nullcontext
 
+from django.conf import settings as django_settings
 from django.db import OperationalError, transaction
 
 from gemini_webhooks import deliveries, events, leases, logs, observe, receivers
@@ -81,18 +82,33 @@ def _attempt(held: Claim) -> list[Handoff]:
         return [handoff_of(current, request.seconds)]
     except (GiveUp, PayloadPruned) as error:
         deliveries.bury(held, error, gave_up=True)
+        _complain(current, error, "it gives up")
     except (Exception, asyncio.CancelledError, SystemExit) as error:
         if _ends_the_worker(error):
             raise
         if current.attempts < settings.MAX_ATTEMPTS:
             delay = retry_delay(current.attempts)
             deliveries.retry(held, error, delay)
+            _complain(current, error, f"again in {delay:.0f} s")
             return [handoff_of(current, delay)]
         deliveries.bury(held, error)
+        _complain(current, error, "for good")
     else:
         return []
     announce_failure(current)
     return []
+
+
+def _complain(current: ReceiverRun, error: BaseException, what_now: str) -> None:
+    """Log an attempt that failed. What its error says may quote a payload: for developers only."""
+    logger.warning(
+        "%s failed (attempt %d, %s): %s",
+        current.receiver,
+        current.attempts,
+        what_now,
+        type(error).__name__,
+        exc_info=error if django_settings.DEBUG else None,
+    )
 
 
 def _execute(held: Claim) -> str:

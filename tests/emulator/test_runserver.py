@@ -13,9 +13,12 @@ import urllib.request
 
 import pytest
 from django.core.checks import run_checks
+from django.utils import autoreload
 
+from gemini_webhooks import processing
 from gemini_webhooks.conf import EMULATOR, EMULATOR_BUCKET, EMULATOR_SITE, lead_to_emulator
 from gemini_webhooks.conf import settings as ours
+from gemini_webhooks.management.with_emulator import _WithEmulator
 
 SETTINGS = """
 from pathlib import Path
@@ -206,6 +209,18 @@ def test_it_adds_to_the_runserver_that_would_be_used(site):
         assert argument in shown
 
 
+def test_nothing_works_while_the_code_cannot_be_loaded(monkeypatch):
+    monkeypatch.setattr(autoreload, "_exception", (SyntaxError, SyntaxError("def"), None))
+    worked = []
+    monkeypatch.setattr(processing, "drain_forever", worked.append)
+    command = type("Command", (_WithEmulator,), {})()
+
+    with pytest.raises(SyntaxError):
+        command.inner_run(with_worker=True)
+
+    assert worked == []
+
+
 # What the environment means to the site's settings
 
 
@@ -277,8 +292,10 @@ def test_without_our_urls_there_is_no_audience(settings, emulated):
     assert ours.AUDIENCES == []
 
 
-def test_in_production_it_does_not_and_a_check_says_so(settings, emulated):
+def test_in_production_it_does_not_and_a_check_says_so(settings, emulated, monkeypatch):
     settings.DEBUG = False
+    assert run_checks(tags=["gemini_webhooks"]) == []  # in a test, where the runner turned it off
+    monkeypatch.delattr("django.core.mail.outbox")
     assert ours.JWKS_URL == "https://generativelanguage.googleapis.com/.well-known/jwks.json"
     assert (ours.PUBLIC_BASE_URL, ours.AUDIENCES, ours.ALLOWED_BUCKETS) == (None, [], [])
     [found] = run_checks(tags=["gemini_webhooks"])
