@@ -26,6 +26,7 @@ pytest.importorskip("google.genai", reason="needs the extra [genai]")
 
 sqlite = pytest.mark.django_db
 MODEL = "gemini-2.5-flash"
+UNTOLD = "No webhook is registered with API key default for batches, so no event will come"
 KEY = "key-that-is-shown-nowhere"
 
 
@@ -410,7 +411,7 @@ def test_table_obeys_nobody_s_orders(polling: Polling) -> None:
             ["batch.succeeded", "batch.failed", "batch.cancelled"],
             "of batches of API key default, but not of batch.expired.",
         ),
-        (["video.generated"], "No endpoint registered here is told of batches of API key default:"),
+        (["video.generated"], f"{UNTOLD}. `manage.py gemini_webhooks reconcile` (or its beat"),
     ],
 )
 def test_what_happens_next_is_said(
@@ -426,9 +427,22 @@ def test_what_happens_next_is_said(
     assert "first in 60 s" in adopt("--dry-run", "--due-in", "60")
 
     registration.disable(endpoint)
-    assert "No endpoint registered here" in adopt("--dry-run")
+    assert f"{UNTOLD}. " in adopt("--dry-run")
     polling.settings["SIGNING_SECRETS"] = ["whsec_" + "a" * 32]
-    assert "SIGNING_SECRETS" in adopt("--dry-run")
+    assert f"{UNTOLD}, unless one is that SIGNING_SECRETS" in adopt("--dry-run")
+
+
+@sqlite
+def test_pattern_that_nothing_matches(polling: Polling) -> None:
+    polling.batch("weekly")
+    polling.ends(polling.batch("weekly-before"))
+    adopt("--yes", "--match", "weekly")
+    polling.batch("yearly")
+
+    printed = adopt("--match", "nightly-*")
+
+    assert printed == "adopted: 0\nmatched: 0 (with another display name, 2 run)\n"
+    assert "others_running" not in report("--match", "yearly")
 
 
 # --- trouble

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -102,7 +103,9 @@ def test_python_compiles(block: Block) -> None:
     compile(block.text, str(block), "exec")
 
 
-SETTINGS = [block for block in PYTHON if "GEMINI_WEBHOOKS = " in block.text]
+SETTINGS = [
+    block for block in PYTHON if re.search(r"^GEMINI_WEBHOOKS = ", block.text, re.MULTILINE)
+]
 
 
 @pytest.mark.parametrize("block", SETTINGS, ids=str)
@@ -362,6 +365,46 @@ def test_the_quickstart(site: Site) -> None:
     assert drained == documented.partition("\n")[2]
 
 
+@with_extras
+def test_the_quickstart_s_one_command(site: Site) -> None:
+    *_, submit = python_of("quickstart")
+    [command] = re.findall(
+        r"^\$ python (.* --with-emulator .*)$", PAGES["quickstart"].read_text(), re.MULTILINE
+    )
+    [logged] = [
+        block.text for block in BLOCKS if block.page == "quickstart" and block.language == "text"
+    ]
+    ports = [str(free_port()), f"--emulator-port={free_port()}", "--emulator-job-seconds=0.1"]
+    printed = site.folder / "printed"
+    site.run("manage.py", "migrate")
+    with printed.open("w") as output:
+        serving = subprocess.Popen(
+            [sys.executable, *command.split(), *ports],
+            cwd=site.folder,
+            env={**site.environment, "PYTHONUNBUFFERED": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_for_text("Quit the server", printed)
+        exports = re.findall(r"^  export (\w+)=(.*)$", printed.read_text(), re.MULTILINE)
+        site.environment.update(exports)
+        site.run("manage.py", "gemini_webhooks", "create", "reports")
+        site.run("manage.py", "shell", "-c", submit)
+        wait_for_text(logged, printed)
+    finally:
+        os.killpg(serving.pid, signal.SIGINT)
+        serving.wait(timeout=30)
+
+
+def wait_for_text(words: str, printed: Path) -> None:
+    deadline = time.monotonic() + 60
+    while words not in printed.read_text():
+        assert time.monotonic() < deadline, printed.read_text()
+        time.sleep(0.05)
+
+
 # --- commands
 
 COMMANDS = ("gemini_webhooks", "gemini_emulator")
@@ -467,7 +510,8 @@ def test_prune_and_erase_print_what_their_examples_show(
         line, _, shown = block.partition("\n")
         call_command(*shlex.split(line)[3:])
 
-        printed = re.sub(r"\d+", "", capsys.readouterr().out)
+        told = capsys.readouterr()
+        printed = re.sub(r"\d+", "", told.err + told.out)
         assert printed == re.sub(r"\d+|(?<=go on: ).*", "", shown)
 
 

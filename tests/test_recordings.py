@@ -817,6 +817,37 @@ def test_which_receiver(stored: WebhookDelivery) -> None:
     assert len(two.calls) == 1
 
 
+@sqlite
+def test_the_last_part_of_a_name_is_enough(stored: WebhookDelivery) -> None:
+    names = ["reports.receivers.note", "reports.receivers.other", "sales.receivers.other", "sales"]
+    for name in names:
+        receivers.on("batch.succeeded", name=name)(Recorder())
+
+    assert "receiver: reports.receivers.note\n" in Done("run", "m", "--receiver", "note").out
+    with pytest.raises(
+        CommandError, match=r"called other .*: reports\.receivers\.other, sales\.receivers\.other\."
+    ):
+        Done("run", "m", "--receiver", "other")
+    assert "receiver: sales\n" in Done("run", "m", "--receiver", "sales").out
+    with pytest.raises(CommandError, match="receivers is not connected in this process"):
+        Done("run", "m", "--receiver", "receivers")
+
+
+@sqlite
+@pytest.mark.parametrize("words", [[], ["--commit"]], ids=str)
+def test_what_a_receiver_prints_is_not_in_the_json(
+    stored: WebhookDelivery, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    receivers.on("batch.succeeded", name="note")(lambda **_: sys.stdout.write("I was here\n"))
+    call_command("gemini_webhooks", "run", "m", "--json", *words)
+    printed = capsys.readouterr()
+
+    assert json.loads(printed.out)["receiver"] == "note"
+    assert printed.err == "I was here\n"
+    call_command("gemini_webhooks", "run", "m")
+    assert "I was here\n" in capsys.readouterr().out
+
+
 @pytest.fixture
 def _traced() -> Iterator[None]:
     """The debugger takes the place of what measures coverage."""
@@ -862,7 +893,7 @@ def test_a_breakpoint_has_the_terminal(
 
     ran = Done("run", "m", "--json")
 
-    assert "'m!'" in capsys.readouterr().out
+    assert "'m!'" in capsys.readouterr().err
     assert (ran.code, ran.json["says"]) == (1, "the debugger was left")
 
 

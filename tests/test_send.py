@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -229,7 +230,8 @@ def test_values_are_set_as_json_or_as_text(site: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--set", "data.id"], "has no value"),
+        (["--set", "data.id"], "has no value: write it as in data.id=batch_1"),
+        (["--metadata", "acme"], "has no value: write it as in tenant=acme"),
         (["--set", "data.id.deeper=1"], "data.id.deeper leads nowhere"),
         (["--set", "data[0]=1"], "leads nowhere"),
         (["--set", "data.items[7].n=1"], "leads nowhere"),
@@ -499,6 +501,20 @@ PUBLIC = {
 }
 
 
+def test_the_question_is_no_part_of_the_output(
+    site: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site["PUBLIC_BASE_URL"] = "https://site.example"
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+
+    with pytest.raises(CommandError, match=r"Nothing was sent\."):
+        call_command("gemini_webhooks", "send", "batch.failed", "--json")
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith("Type site.example to go on: ")
+
+
 def test_which_addresses_are_public(site: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "no")
@@ -512,16 +528,20 @@ def test_which_addresses_are_public(site: dict[str, Any], monkeypatch: pytest.Mo
 
 
 def test_nobody_answers(site: dict[str, Any]) -> None:
-    with pytest.raises(CommandError, match=r"Nothing answers at .* `manage.py runserver` running"):
+    elsewhere = (
+        r"runserver` running\? If it listens elsewhere, --url .* GEMINI_WEBHOOKS_EMULATOR_SITE"
+    )
+    with pytest.raises(CommandError, match=rf"Nothing answers at .* `manage.py {elsewhere}\."):
         Sent("batch.failed", "--url", no_one())
 
 
 def test_what_is_no_address(site: dict[str, Any]) -> None:
     with_login = "http://user:word@localhost"
     for url in ("site.example", "ftp://a.example", "http://", with_login, "http://[", "http://ä/"):
-        with pytest.raises(CommandError, match="is no address to post to") as caught:
-            Sent("batch.failed", "--url", url)
-        assert "word" not in str(caught.value)
+        for words in ([], ["--dry-run"]):
+            with pytest.raises(CommandError, match="is no address to post to") as caught:
+                Sent("batch.failed", "--url", url, *words)
+            assert "word" not in str(caught.value)
 
 
 def test_headers_that_http_does_not_take(site: dict[str, Any]) -> None:
@@ -573,6 +593,31 @@ def test_a_server_that_says_nothing(site: dict[str, Any], monkeypatch: pytest.Mo
             Sent("batch.failed", "--url", url)
 
 
+def test_a_server_that_comes_to_no_end(
+    site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "TIMEOUT_SECONDS", 0.2)
+    for beginning in (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=drip, args=(server, beginning))
+            thread.start()
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+            with pytest.raises(CommandError, match=r"No answer from .* within 0\.2 s"):
+                Sent("batch.failed", "--url", url)
+            thread.join()
+
+
+def drip(server: socket.socket, beginning: bytes) -> None:
+    """Answer byte by byte, until nobody listens or this is taking too long."""
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        connection.recv(100_000)
+        connection.sendall(beginning)
+        for _ in range(100):
+            connection.sendall(b"x")
+            time.sleep(0.03)
+
+
 def test_a_server_that_breaks_off(site: dict[str, Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -587,6 +632,42 @@ def test_a_server_that_breaks_off(site: dict[str, Any]) -> None:
         with pytest.raises(CommandError, match=r"broke off|closed connection"):
             Sent("batch.failed", "--url", url)
         thread.join()
+
+
+def test_a_page_is_not_printed_and_the_right_address_is_named(site: dict[str, Any]) -> None:
+    sent = Sent("batch.failed", "--url", f"{site['PUBLIC_BASE_URL']}/nowhere/")
+
+    assert sent.code == 1
+    assert "\n404 (an HTML page) (" in sent.out
+    assert sent.err == f"The webhooks of this site are at {site['PUBLIC_BASE_URL']}{PATH}.\n"
+
+
+def test_a_page_of_somebody_else_s(site: dict[str, Any], stranger: Stranger) -> None:
+    stranger.status, stranger.answer = 502, b"<h1>Bad gateway</h1>"
+    stranger.headers = {"Content-Type": "text/html; charset=utf-8"}
+
+    sent = Sent("batch.failed", "--url", stranger.url)
+
+    assert "\n502 (an HTML page) (" in sent.out
+    assert sent.err == ""
+
+
+def test_why_it_was_refused_is_said(site: dict[str, Any], stranger: Stranger) -> None:
+    sent = Sent("batch.failed", "--age", "4000")
+    noted = RejectedRequest.objects.get().diagnosis
+    assert noted
+    assert f"\nwhy: {noted}\n" in sent.out
+    assert Sent("batch.failed", "--age", "4000", "--json").json["answers"][0]["diagnosis"] == noted
+
+    stranger.status, stranger.answer = 400, b'{"error": "timestamp_out_of_tolerance"}'
+    elsewhere = Sent("batch.failed", "--url", stranger.url, "--json")
+    assert elsewhere.json["answers"][0]["diagnosis"] == ""
+
+
+def test_why_it_was_too_large(site: dict[str, Any]) -> None:
+    site["MAX_BODY_BYTES"] = 50
+
+    assert re.search(r"\n413 .*\nwhy: .*50", Sent("batch.failed").out)
 
 
 # --- variations
@@ -684,6 +765,18 @@ def test_what_a_person_reads(site: dict[str, Any]) -> None:
     assert lines[-1] == "accepted"
 
 
+def test_a_token_is_shortened_only_for_people(dynamic: dict[str, Any]) -> None:
+    words = ["batch.failed", "--dynamic", "--dry-run"]
+    printed = Sent(*words).out
+
+    [shown] = re.findall(r"^webhook-signature: (.*)$", printed, re.MULTILINE)
+    assert re.fullmatch(r"[\w.-]{100}…", shown)
+    assert re.search(rf"'webhook-signature: {shown[:-1]}[\w.-]+'", printed)
+    headers = Sent(*words, "--json").json["request"]["headers"]
+    assert "…" not in headers["webhook-signature"]
+    assert re.fullmatch("msg_[0-9a-f]{16}", headers["webhook-id"])
+
+
 def test_the_example_of_the_docs(site: dict[str, Any], worker: None) -> None:
     receivers.on("batch.succeeded", name="reports.receivers.nightly")(lambda **_: None)
     page = Path(__file__).parent.parent / "docs" / "local.md"
@@ -714,7 +807,7 @@ def test_follow_says_what_each_receiver_did(site: dict[str, Any], worker: None) 
     assert len(late.calls) == 2
     lines = sent.out.splitlines()
     assert "delivery: received" in lines
-    assert "late: retrying" in lines
+    assert "late: retrying, again now" in lines
     assert lines[-4:] == [
         "good: succeeded, attempt 1",
         "late: succeeded, attempt 1",
@@ -741,6 +834,29 @@ def test_follow_fails_if_a_receiver_does(site: dict[str, Any], worker: None) -> 
     assert "no order" in run["last_error"]
 
 
+def test_follow_fails_if_nobody_listens(site: dict[str, Any], worker: None) -> None:
+    sent = Sent("batch.succeded", "--follow")
+
+    assert sent.code == 1
+    assert sent.out.endswith("\nignored: no receiver is connected to batch.succeded\n")
+    assert (
+        sent.err.splitlines()
+        == ["batch.succeded is none of the documented types: did you mean batch.succeeded?"] * 2
+    )
+
+
+def test_follow_says_when_the_next_attempt_is(site: dict[str, Any], worker: None) -> None:
+    site["RETRY_BASE_SECONDS"] = 3000
+    signals.batch_failed.connect(bad := Recorder(KeyError("tenant")), dispatch_uid="bad")
+
+    sent = Sent("batch.failed", "--follow", "--timeout", "1.5")
+
+    assert (sent.code, len(bad.calls)) == (1, 1)
+    [line] = [line for line in sent.out.splitlines() if line.startswith("bad: retrying")]
+    assert re.fullmatch(r"bad: retrying, attempt 1, again in \d+ s: KeyError: 'tenant'", line)
+    assert re.fullmatch(r"Not ended after 1.5 s: the next attempt is in \d+ s\.\n", sent.err)
+
+
 def test_follow_waits_for_result_files(site: dict[str, Any], worker: None) -> None:
     site["FETCH_RESULTS"] = True
     signals.result_ready.connect(Recorder(), weak=False, dispatch_uid="reader")
@@ -761,7 +877,8 @@ def test_follow_waits_for_a_result_file_that_nobody_reads(
 
     sent = Sent("batch.succeeded", "--follow", "--json")
 
-    assert (sent.code, sent.json["summary"]) == (0, "ignored: 0 of 0 receivers succeeded")
+    assert sent.code == 1
+    assert sent.json["summary"] == "ignored: no receiver is connected to batch.succeeded"
     assert sent.json["delivery"]["results"][0]["state"] == "failed"
 
 

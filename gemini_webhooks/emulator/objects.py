@@ -68,6 +68,10 @@ class ObjectStore:
     def __iter__(self) -> Iterator[StoredObject]:
         return iter(list(self._objects.values()))
 
+    def __contains__(self, place: tuple[str, str]) -> bool:
+        """Whether there is an object in this bucket with this name."""
+        return place in self._objects
+
     def restore(self, objects: Iterable[StoredObject]) -> None:
         """Keep these; needs no extra."""
         with self._lock:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote
 
 from django.http import StreamingHttpResponse
 
+from gemini_webhooks.emulator.answers import jsonl, rows
 from gemini_webhooks.emulator.dispatch import Answer, Call, view
 from gemini_webhooks.emulator.errors import ApiError, invalid, not_found
 from gemini_webhooks.emulator.media import content
 from gemini_webhooks.emulator.objects import StoredObject
+from gemini_webhooks.emulator.plans import Plan
 from gemini_webhooks.emulator.resources import iso
+from gemini_webhooks.emulator.state import Emulator
+
+#: What the rows of a sample answer.
+PROMPTS = ("Why is the sky blue?", "Why is the sea salty?")
+MODEL = "gemini-2.5-flash"
 
 
 def show(call: Call, bucket: str, name: str) -> Answer:
@@ -46,12 +54,31 @@ def _find(call: Call, bucket: str, name: str) -> StoredObject:
     status = call.emulator.storage.next_failure()
     if status is not None:
         raise ApiError(status, "Fails on request.")
+    if _is_missing_sample(call.emulator, bucket, name):
+        call.emulator.storage.put(bucket, name, _sample(), "application/jsonl")
+        call.emulator.touch()
     found = call.emulator.storage.get(bucket, name)
     if _number(call, "generation") not in (None, found.generation):
         raise not_found(f"This generation of {bucket}/{name}")
     if _number(call, "ifGenerationMatch") not in (None, found.generation):
         raise ApiError(412, "The object has another generation.")
     return found
+
+
+def _is_missing_sample(emulator: Emulator, bucket: str, name: str) -> bool:
+    """Whether it is the output of a batch that there never was, as events made up name it."""
+    is_sample = name.startswith("samples/") and name.endswith(".jsonl")
+    if not is_sample or bucket != emulator.options.bucket or find_spec("google_crc32c") is None:
+        return False
+    return (bucket, name) not in emulator.storage
+
+
+def _sample() -> bytes:
+    requests = [
+        {"key": f"sample-{number}", "request": {"contents": prompt}}
+        for number, prompt in enumerate(PROMPTS, 1)
+    ]
+    return jsonl(rows(requests, MODEL, Plan()))
 
 
 def _number(call: Call, name: str) -> int | None:

@@ -47,6 +47,7 @@ urlpatterns = [
     path(".well-known/jwks.json", well_known.jwks),
     path("storage/v1/b/<str:bucket>/o/<path:name>", storage.resource),
     path("download/storage/v1/b/<str:bucket>/o/<path:name>", storage.downloading),
+    path("favicon.ico", views.asset, {"name": "icon.svg"}),
     path("emulator/deliveries", status.deliveries),
     path("emulator/state", status.state),
     path("", views.root),

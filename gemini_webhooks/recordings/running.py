@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def receivers_of(delivery: WebhookDelivery) -> list[Receiver]:
 
 
 def find(delivery: WebhookDelivery, name: str | None) -> Receiver:
-    """The receiver of that name; without a name, the only one.
+    """The receiver of that name, or whose dotted name ends so; without a name, the only one.
 
     Raises:
         PayloadPruned: its body was removed.
@@ -92,10 +93,13 @@ def find(delivery: WebhookDelivery, name: str | None) -> Receiver:
     found = receivers_of(delivery)
     if name is None and len(found) == 1:
         return found[0]
-    for receiver in found:
-        if receiver.name == name:
-            return receiver
-    names = ", ".join(receiver.name for receiver in found) or "none"
+    called = [receiver for receiver in found if receiver.name == name]
+    called = called or [receiver for receiver in found if _last_part(receiver) == name]
+    if len(called) == 1:
+        return called[0]
+    names = ", ".join(receiver.name for receiver in called or found) or "none"
+    if called:
+        raise CannotRun(f"Several receivers are called {name} for this event: {names}.")
     if name is None and found:
         raise CannotRun(f"Say which receiver with --receiver; for this event there are: {names}.")
     if name in receivers.names(WebhookDelivery):
@@ -108,6 +112,10 @@ def find(delivery: WebhookDelivery, name: str | None) -> Receiver:
         f"event there are: {names}. The module that connects a receiver has to be imported by its "
         "app's ready()."
     )
+
+
+def _last_part(receiver: Receiver) -> str:
+    return re.split(r"[.:]", receiver.name)[-1]
 
 
 def call(receiver: Receiver, delivery: WebhookDelivery) -> None:

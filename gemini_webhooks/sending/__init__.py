@@ -5,7 +5,8 @@ For development and for a look at a site that is set up: nothing here is part of
 
 from gemini_webhooks.sending.addresses import address_of, is_public
 from gemini_webhooks.sending.following import Followed, follow
-from gemini_webhooks.sending.posting import Answer, Unreachable, post
+from gemini_webhooks.sending.posting import Answer, Unreachable, post, usable
+from gemini_webhooks.sending.refusals import diagnosis_of
 from gemini_webhooks.sending.requests import Request
 from gemini_webhooks.sending.samples import assign, body_of, fields_of, likely_meant, new_id, sample
 from gemini_webhooks.sending.signing import (
@@ -26,6 +27,7 @@ __all__ = [
     "assign",
     "audience_of",
     "body_of",
+    "diagnosis_of",
     "fields_of",
     "follow",
     "is_public",
@@ -38,4 +40,5 @@ __all__ = [
     "sign_static",
     "signing_key",
     "tampered",
+    "usable",
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from gemini_webhooks import clock
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 
@@ -30,20 +33,35 @@ class Followed:
     Attributes:
         state: of the delivery; empty if it is not in this database.
         ended: nothing is open any more.
-        runs: ``receiver``, ``state``, ``attempts``, ``last_error`` of each.
-        results: ``source``, ``state``, ``rows``, ``error`` of each result file.
+        event_type: of the delivery; empty if it is not in this database.
+        runs: ``receiver``, ``state``, ``attempts``, ``last_error``, ``held`` of each, and the
+            ``next_attempt_at`` of those that failed before: an aware time.
+        results: ``source``, ``state``, ``rows``, ``error``, ``next_attempt_at`` of each result
+            file.
     """
 
     state: str
     ended: bool
+    event_type: str = ""
     runs: tuple[dict[str, Any], ...] = ()
     results: tuple[dict[str, Any], ...] = ()
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ended well: no receiver is dead, and it could be read."""
-        good = (WebhookDelivery.State.PROCESSED, WebhookDelivery.State.IGNORED)
-        return self.ended and self.state in good
+        """Whether it ended well: it had a receiver, and none is dead."""
+        return self.ended and self.state == WebhookDelivery.State.PROCESSED
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was attempted at all, though nothing holds it."""
+        waits = all(each["state"] == "pending" for each in (*self.runs, *self.results))
+        return waits and not any(run["held"] for run in self.runs)
+
+    @property
+    def next_attempt(self) -> str:
+        """When the next retry is, such as ``in 14 s``; empty if none is to come."""
+        given = (each["next_attempt_at"] for each in (*self.runs, *self.results))
+        return _from_now(min(filter(None, given), default=None))
 
 
 def follow(webhook_id: str, *, timeout: float, tell: Callable[[str], None]) -> Followed:
@@ -58,12 +76,12 @@ def follow(webhook_id: str, *, timeout: float, tell: Callable[[str], None]) -> F
         django.db.Error: the database did not answer.
     """
     begun = time.monotonic()
-    told: dict[str, str] = {}
+    told: dict[str, object] = {}
     while True:
         now = _look(webhook_id)
-        for subject, words in _words(now):
-            if told.get(subject) != words:
-                told[subject] = words
+        for subject, standing, words in _words(now):
+            if told.get(subject) != standing:
+                told[subject] = standing
                 tell(f"{subject}: {words}")
         waited = time.monotonic() - begun
         patience = timeout if now.state else min(timeout, APPEARS_WITHIN_SECONDS)
@@ -75,7 +93,7 @@ def follow(webhook_id: str, *, timeout: float, tell: Callable[[str], None]) -> F
 def _look(webhook_id: str) -> Followed:
     found = rows(WebhookDelivery).filter(webhook_id=webhook_id)
     # Its state first: what it had started is there then.
-    delivery = found.only("pk", "state").first()
+    delivery = found.only("pk", "state", "event_type").first()
     if delivery is None:
         return Followed(state="", ended=False)
     runs = rows(ReceiverRun).filter(delivery=delivery).order_by("pk")
@@ -84,6 +102,7 @@ def _look(webhook_id: str) -> Followed:
     return Followed(
         state=delivery.state,
         ended=delivery.state in ENDED and not open_results,
+        event_type=delivery.event_type,
         runs=tuple(
             {
                 "receiver": run.receiver,
@@ -91,6 +110,7 @@ def _look(webhook_id: str) -> Followed:
                 "attempts": run.attempts,
                 "last_error": run.last_error,
                 "held": run.held_at is not None,
+                "next_attempt_at": _retry_at(run),
             }
             for run in runs
         ),
@@ -100,22 +120,39 @@ def _look(webhook_id: str) -> Followed:
                 "state": str(result.state),
                 "rows": int(result.rows),
                 "error": result.error,
+                "next_attempt_at": _retry_at(result),
             }
             for result in results
         ),
     )
 
 
-def _words(now: Followed) -> Iterator[tuple[str, str]]:
+def _retry_at(row: ReceiverRun | ResultFile) -> datetime | None:
+    if row.state != "retrying" or row.next_attempt_at is None:
+        return None
+    return clock.aware(row.next_attempt_at)
+
+
+def _words(now: Followed) -> Iterator[tuple[str, object, str]]:
+    """Of what, what makes a new line of it, and the words: those change while it waits."""
     for result in now.results:
-        yield f"result {result['source']}", _with(result["state"], result["error"])
+        yield f"result {result['source']}", result, _line(result["state"], result, "error")
     for run in now.runs:
         words = f"{run['state']}, attempt {run['attempts']}" if run["attempts"] else run["state"]
         held = " (held by a pause)" if run["held"] else ""
-        yield run["receiver"], _with(f"{words}{held}", run["last_error"])
+        yield run["receiver"], run, _line(f"{words}{held}", run, "last_error")
     if now.state:
-        yield "delivery", now.state
+        yield "delivery", now.state, now.state
 
 
-def _with(words: str, error: str) -> str:
-    return f"{words}: {error}" if error else words
+def _line(words: str, each: dict[str, Any], error: str) -> str:
+    if when := _from_now(each["next_attempt_at"]):
+        words = f"{words}, again {when}"
+    return f"{words}: {each[error]}" if each[error] else words
+
+
+def _from_now(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
+    seconds = math.ceil((moment - datetime.now(UTC)).total_seconds())
+    return f"in {seconds} s" if seconds > 0 else "now"

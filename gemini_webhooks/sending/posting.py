@@ -7,8 +7,10 @@ import json
 import math
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -34,12 +36,16 @@ class Answer:
         body: parsed, if it is JSON; otherwise its text. Only its beginning if it is long.
         seconds: from the start until all of it was there.
         location: where a redirect leads; empty without one.
+        is_page: it is HTML, for a browser.
+        diagnosis: what the site noted about refusing it, if this database has that.
     """
 
     status: int
     body: Any = field(repr=False)
     seconds: float
     location: str = ""
+    is_page: bool = False
+    diagnosis: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -59,14 +65,14 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, hint: str) -> Ans
     Raises:
         Unreachable: there was no answer, or the URL or a header cannot be used.
     """
-    parts = _parts(url)
+    parts = usable(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection = CONNECTIONS[parts.scheme](parts.netloc, timeout=TIMEOUT_SECONDS)
     begun = time.monotonic()
     try:
         connection.request("POST", target, body=body, headers=dict(headers))
-        response = connection.getresponse()
-        content = response.read(ANSWER_BYTES)
+        with _deadline(connection.sock), connection.getresponse() as response:
+            content = response.read(ANSWER_BYTES)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unreachable(_why(error, f"{parts.scheme}://{parts.netloc}", hint)) from None
     finally:
@@ -76,10 +82,16 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, hint: str) -> Ans
         body=_read(content),
         seconds=time.monotonic() - begun,
         location=response.headers.get("location", ""),
+        is_page=response.headers.get_content_type() == "text/html",
     )
 
 
-def _parts(url: str) -> SplitResult:
+def usable(url: str) -> SplitResult:
+    """The parts of an address that can be posted to.
+
+    Raises:
+        Unreachable: it is none, or holds a password.
+    """
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in CONNECTIONS and bool(parts.hostname) and parts.port != 0
@@ -89,6 +101,35 @@ def _parts(url: str) -> SplitResult:
         shown = "This" if "@" in url else url  # what comes before it may be a password
         raise Unreachable(f"{shown} is no address to post to, such as https://site.example/hooks/.")
     return parts
+
+
+@contextmanager
+def _deadline(connected: socket.socket) -> Iterator[None]:
+    """Break off what takes too long as a whole, whatever comes drop by drop meanwhile.
+
+    Raises:
+        TimeoutError: it did.
+    """
+    is_late = threading.Event()
+
+    def break_off() -> None:
+        is_late.set()
+        with suppress(OSError):  # it ended just now
+            # Not the one of SSLSocket, which would have the reader take ciphertext for the answer.
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = threading.Timer(TIMEOUT_SECONDS, break_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not is_late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if is_late.is_set():
+        raise TimeoutError
 
 
 def _why(error: Exception, where: str, hint: str) -> str:

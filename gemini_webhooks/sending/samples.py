@@ -16,8 +16,8 @@ from gemini_webhooks.exceptions import ConfigurationError
 
 #: Types whose events name an output, and where it lies.
 OUTPUTS: Mapping[str, str] = {
-    "batch.succeeded": "gs://{bucket}/{id}.jsonl",
-    "batch.completed": "gs://{bucket}/{id}.jsonl",
+    "batch.succeeded": "gs://{bucket}/samples/{id}.jsonl",
+    "batch.completed": "gs://{bucket}/samples/{id}.jsonl",
     "video.generated": "files/{id}",
 }
 ERROR = ("13", "It failed because somebody asked for that.")
@@ -26,7 +26,7 @@ BUCKET = "gemini-emulator"
 
 def new_id() -> str:
     """A webhook id that was never used."""
-    return f"msg_{secrets.token_hex(16)}"
+    return f"msg_{secrets.token_hex(8)}"
 
 
 def sample(event_type: str, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -70,20 +70,21 @@ def likely_meant(event_type: str) -> str | None:
     return next(iter(get_close_matches(event_type, events.CATALOGUE, n=1, cutoff=0.75)), None)
 
 
-def assign(target: dict[str, Any], text: str) -> None:
+def assign(target: dict[str, Any], text: str, *, example: str = "data.id=batch_1") -> None:
     """Put a value into JSON; objects on the way are made.
 
     Args:
         target: is changed.
         text: ``PATH=VALUE``: a path such as ``data.id`` or ``data.items[0]``, and what is there
             then: JSON if it can be read as such, else the text as it is.
+        example: of such a text, for the message about one that is none.
 
     Raises:
         ConfigurationError: it is no such text, or the path leads through something else.
     """
     path, equals, value = text.partition("=")
     if not equals:
-        raise ConfigurationError(f"{text!r} has no value: write it as in data.id=batch_1.")
+        raise ConfigurationError(f"{text!r} has no value: write it as in {example}.")
     *way, last = read_path(path)
     place: Any = target
     for step in way:

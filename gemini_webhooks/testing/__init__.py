@@ -9,7 +9,8 @@ With ``unittest``, :class:`GeminiWebhooksMixin` gives a ``TestCase`` the attribu
 """
 
 from gemini_webhooks.testing.bodies import make_event
-from gemini_webhooks.testing.gemini import Gemini, GeminiWebhooksMixin
+from gemini_webhooks.testing.gemini import Gemini
+from gemini_webhooks.testing.mixin import GeminiWebhooksMixin
 from gemini_webhooks.testing.outcome import Outcome
 
 __all__ = ["Gemini", "GeminiWebhooksMixin", "Outcome", "make_event"]

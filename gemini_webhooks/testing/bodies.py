@@ -77,6 +77,19 @@ def happening(
     )
 
 
+def one_of(
+    metadata: Mapping[str, Any] | None, user_metadata: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """The metadata, whichever of its two names a test gives it.
+
+    Raises:
+        TypeError: it gives both.
+    """
+    if metadata is not None and user_metadata is not None:
+        raise TypeError("metadata= and user_metadata= are the same: give one of them")
+    return user_metadata if metadata is None else metadata
+
+
 def new_id() -> str:
     """A webhook id that no other delivery has."""
     return f"msg_{uuid.uuid4().hex}"
@@ -87,6 +100,7 @@ def make_event(  # noqa: PLR0913  # each is one word in a test
     *,
     resource_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    user_metadata: Mapping[str, Any] | None = None,
     output: str = "",
     error: tuple[str, str] | None = None,
     occurred_at: datetime | None = None,
@@ -102,6 +116,7 @@ def make_event(  # noqa: PLR0913  # each is one word in a test
         event_type: for example ``"batch.succeeded"``; any text will do.
         resource_id: the job's; by default a new one.
         metadata: becomes ``event.user_metadata``.
+        user_metadata: the same, by that name.
         output: ``gs://…``, ``files/…`` or the URL of a video.
         error: code and message of a failed job.
         occurred_at: aware; by default now.
@@ -110,12 +125,12 @@ def make_event(  # noqa: PLR0913  # each is one word in a test
         is_replay: somebody asked for it again.
 
     Raises:
-        TypeError: JSON cannot hold it.
+        TypeError: JSON cannot hold it, or the metadata is given twice.
     """
     told = happening(
         event_type,
         resource_id=resource_id,
-        metadata=metadata,
+        metadata=one_of(metadata, user_metadata),
         output=output,
         error=error,
         occurred_at=occurred_at,

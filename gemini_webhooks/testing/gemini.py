@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self
-from unittest import TestCase
+from typing import Any, Literal, Self
 
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
@@ -18,7 +17,7 @@ from gemini_webhooks.conf import SETTING, settings
 from gemini_webhooks.models import WebhookEndpoint
 from gemini_webhooks.processing import Handoff
 from gemini_webhooks.testing import posting, stage, work
-from gemini_webhooks.testing.bodies import Happening, happening, new_id
+from gemini_webhooks.testing.bodies import Happening, happening, new_id, one_of
 from gemini_webhooks.testing.files import GivenFile, GivenFiles, given_file
 from gemini_webhooks.testing.outcome import Outcome
 from gemini_webhooks.testing.posting import Message
@@ -28,11 +27,6 @@ Signing = Literal["hmac", "jwt", "trusted"]
 
 #: pytest leaves out what lies between a test and the receiver that fails.
 __tracebackhide__ = True
-
-if TYPE_CHECKING:  # the mixin calls methods of the TestCase that it is mixed into
-    Mixed = TestCase
-else:
-    Mixed = object
 
 
 class Gemini:
@@ -62,6 +56,7 @@ class Gemini:
         *,
         resource_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        user_metadata: Mapping[str, Any] | None = None,
         output: str = "",
         error: tuple[str, str] | None = None,
         occurred_at: datetime | None = None,
@@ -88,6 +83,7 @@ class Gemini:
             event_type: for example ``"batch.succeeded"``; any text will do.
             resource_id: the job's; by default a new one.
             metadata: what the job was given as ``user_metadata``.
+            user_metadata: the same, by its name elsewhere.
             output: ``gs://…``, ``files/…`` or the URL of a video.
             error: code and message of a failed job.
             occurred_at: aware; by default now.
@@ -120,7 +116,7 @@ class Gemini:
         told = happening(
             event_type,
             resource_id=resource_id,
-            metadata=metadata,
+            metadata=one_of(metadata, user_metadata),
             output=output or (f"files/{uuid.uuid4().hex}" if file else ""),
             error=error,
             occurred_at=occurred_at,
@@ -205,20 +201,6 @@ class Gemini:
     def _require_entered(self) -> None:
         if self._stack is None:
             raise RuntimeError("Use it in a with statement: with Gemini() as gemini: ...")
-
-
-class GeminiWebhooksMixin(Mixed):
-    """For a ``TestCase`` of Django's: ``self.gemini`` is a :class:`Gemini`.
-
-    Name it before the ``TestCase``: ``class ReportTests(GeminiWebhooksMixin, TestCase)``.
-    """
-
-    gemini: Gemini
-
-    def setUp(self) -> None:
-        """Enter it for each test."""
-        super().setUp()
-        self.gemini = self.enterContext(Gemini())
 
 
 def _endpoint(endpoint: WebhookEndpoint | str | None) -> tuple[WebhookEndpoint | None, str]:

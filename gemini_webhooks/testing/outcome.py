@@ -11,7 +11,7 @@ from gemini_webhooks import clock, replay
 from gemini_webhooks.models import Attempt, ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.processing import Handoff, handoffs_of
 from gemini_webhooks.testing import stage
-from gemini_webhooks.testing.seen import Named, Seen, attempts, told
+from gemini_webhooks.testing.seen import Named, Seen, attempts, counted, told
 
 #: A failed assertion is shown where the test makes it: by pytest, and by unittest.
 __tracebackhide__ = __unittest = True
@@ -183,9 +183,10 @@ class Outcome(Seen):
         for result in self._results():
             fetched = result.state == ResultFile.State.COMPLETE
             self._check(fetched, "the result file was not fetched")
-            self._check(rows in (None, int(result.rows)), f"it has not {rows} rows")
-            failed = f"it has not {failed_rows} rows that failed, but {result.failed_rows}"
-            self._check(failed_rows in (None, result.failed_rows), failed)
+            found, failed = int(result.rows), result.failed_rows
+            self._check(rows in (None, found), f"it has {counted(found, 'row')}, not {rows}")
+            told_failed = f"it has {counted(failed, 'row')} that failed, not {failed_rows}"
+            self._check(failed_rows in (None, failed), told_failed)
 
     def assert_result_failed(self, reason: str = "") -> None:
         """Its result file could not be fetched.
@@ -201,7 +202,9 @@ class Outcome(Seen):
     def _runs(self, receiver: Named) -> list[ReceiverRun]:
         self._check(self.is_accepted, "it was not accepted")
         found = self.runs_of(receiver)
-        self._check(bool(found), f"{_shown(receiver)} is not connected to it, or not by that name")
+        named = f"{_shown(receiver)} is not connected to it, or not by that name"
+        others = ", ".join(run.receiver for run in self.runs)
+        self._check(bool(found), f"{named}; connected: {others}" if others else named)
         return found
 
     def _results(self) -> list[ResultFile]:

@@ -104,7 +104,8 @@ def told(run: ReceiverRun) -> str:
     tries = attempts(run)
     if tries and tries[-1].outcome == Attempt.Outcome.SKIPPED:
         words = ["skipped, as a newer event of the resource is stored"]
-    words.append(f"{len(tries)} attempt{'' if len(tries) == 1 else 's'}")
+    never = not tries and run.state == ReceiverRun.State.DEAD
+    words.append("never called" if never else counted(len(tries), "attempt"))
     if run.held_at is not None:
         words.append("held by a pause")
     elif run.parked_at is not None:
@@ -117,6 +118,11 @@ def told(run: ReceiverRun) -> str:
     return ", ".join(words) + (f": {run.last_error}" if run.last_error else "")
 
 
+def counted(number: int, thing: str) -> str:
+    """As in “1 row” and “2 rows”."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def attempts(run: ReceiverRun) -> list[Attempt]:
     """The attempts of a run, the first one first."""
     return list(rows(Attempt).filter(run=run).order_by("number"))
@@ -125,8 +131,8 @@ def attempts(run: ReceiverRun) -> list[Attempt]:
 def _told(result: ResultFile) -> str:
     if result.state == ResultFile.State.PENDING:
         return "not fetched: the test gave none of rows=, result= and result_error="
-    counted = f"{result.state}, {int(result.rows)} rows"
-    return f"{counted}: {result.error}" if result.error else counted
+    found = f"{result.state}, {counted(int(result.rows), 'row')}"
+    return f"{found}: {result.error}" if result.error else found
 
 
 def _names(name: str) -> set[str]:

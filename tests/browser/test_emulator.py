@@ -15,6 +15,17 @@ from tests.emulator.conftest import Receiver
 SCRIPT = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
 
 
+#: What the page does each second.
+POLL = """async () => {
+  while (polling) await new Promise((resolve) => setTimeout(resolve, 5));
+  await poll();
+}"""
+SETTLED = """async () => {
+  while (document.querySelector(".busy")) await new Promise((resolve) => setTimeout(resolve, 5));
+}"""
+TROUBLE = "trouble.hidden ? '' : trouble.textContent"
+
+
 @pytest.fixture
 def server() -> Iterator[EmulatorServer]:
     with EmulatorServer(job_seconds=0, output="inline") as running:
@@ -43,10 +54,12 @@ def visit(chromium, server) -> Iterator:
 
 
 def submit(server: EmulatorServer, **job) -> None:
-    body = json.dumps({"model": "m", "background": True, **job}).encode()
-    request = urllib.request.Request(
-        f"{server.url}/v1/interactions", body, {"x-goog-api-key": "any"}
-    )
+    post(server, "interactions", {"model": "m", "background": True, **job})
+
+
+def post(server: EmulatorServer, path: str, given: dict) -> None:
+    body = json.dumps(given).encode()
+    request = urllib.request.Request(f"{server.url}/v1/{path}", body, {"x-goog-api-key": "any"})
     with urllib.request.urlopen(request) as answer:
         answer.read()
 
@@ -95,6 +108,35 @@ def test_a_refusal_is_said(visit, server):
     person.key("Enter")
     person.sees("lost must be a number.")
     person.expects("400")
+
+    # It outlives what the page does by itself.
+    person.evaluates(POLL)
+    assert person.evaluates(TROUBLE) == "lost must be a number."
+    person.tamper("window.network = fetch; void (window.fetch = () => Promise.reject())")
+    person.evaluates(POLL)
+    person.sees("The emulator does not answer any more.")
+    person.tamper("void (window.fetch = window.network)")
+    person.evaluates(POLL)
+    assert person.evaluates(TROUBLE) == "lost must be a number."
+
+    person.fill("lost", "0.5")
+    person.key("Enter")
+    person.evaluates(SETTLED)
+    assert person.evaluates(TROUBLE) == ""
+    assert server.emulator.switches.now.lost == 0.5
+
+
+def test_a_hint_stays_until_a_webhook_is_registered(visit, server, receiver):
+    person = visit()
+    person.fill("Prompt", "Tell nobody")
+    person.key("Enter")
+    person.sees("Tell nobody", "nobody was told", "No webhook is registered, so")
+
+    hook = {"uri": receiver.url, "subscribed_events": ["batch.succeeded"]}
+    post(server, "webhooks", hook)
+    person.evaluates(POLL)
+    person.sees(receiver.url)
+    assert person.evaluates("unregistered.hidden")
 
 
 def test_it_works_without_a_script(visit, server, receiver):

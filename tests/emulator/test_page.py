@@ -9,8 +9,9 @@ import pytest
 from django.test import Client, override_settings
 
 from gemini_webhooks.emulator.messages import Message, Posted
+from gemini_webhooks.emulator.outbox import KEPT_MESSAGES
 from gemini_webhooks.emulator.registered import Webhook
-from tests.emulator.conftest import KEY, MODEL
+from tests.emulator.conftest import KEY, MODEL, Wire
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -72,7 +73,10 @@ def test_the_root_leads_to_the_page(wire):
 
 def test_it_says_what_to_set_and_what_can_be_done(look, server):
     page = look()
+    site = f"export GEMINI_WEBHOOKS_EMULATOR={server.url}</pre>"
+    assert page.index(site) < page.index("export GOOGLE_GEMINI_BASE_URL=")
     for text in (
+        "while <code>DEBUG</code> is on",
         f"export GOOGLE_GEMINI_BASE_URL={server.url}",
         "gemini_webhooks create default",
         "client.batches.create(",
@@ -81,6 +85,77 @@ def test_it_says_what_to_set_and_what_can_be_done(look, server):
         "<option selected>503</option>",
     ):
         assert text in page
+
+
+def test_it_says_that_a_key_is_to_be_set(serve):
+    page = Wire(serve(api_key=KEY)).get("/emulator/")[2].decode()
+    assert page.count("export GEMINI_API_KEY=YOUR_KEY") == 2
+    assert KEY not in page
+
+
+@pytest.mark.parametrize(
+    ("prompt", "will", "did"),
+    [
+        ("", "will succeed after 900 s", "succeeded after"),
+        ("fail-job", "will fail after 900 s", "failed after"),
+        ("cancel-job", "will be cancelled after 900 s", "cancelled after"),
+        ("need-action", "will require action after 900 s", "required action after"),
+    ],
+)
+def test_it_says_how_a_job_will_end_and_how_it_ended(look, press, server, prompt, will, did):
+    press("start", {"kind": "interaction", "prompt": f"take-900s {prompt}"})
+    assert will in look()
+    [job] = server.emulator.interactions
+    press("finish", {"id": job.id})
+    page = look()
+    assert f"{did} " in page
+    assert "900 s ·" not in page
+
+
+def test_a_job_that_is_cancelled_did_not_end_as_planned(look, press, server):
+    press("start", {"kind": "batch", "prompt": "take-900s expire-job"})
+    assert "will expire after 900 s" in look()
+    [job] = server.emulator.batches
+    press("cancel", {"id": job.id})
+    assert "cancelled after" in look()
+
+
+def test_it_says_why_nobody_will_be_told(look, press, wire, receiver):
+    hint = 'id="unregistered"'
+    press("start", {"kind": "batch", "prompt": "take-900s"})
+    assert "to nobody: no webhook is registered<" in look()
+    assert f"{hint}>" in look()
+
+    hook = {"uri": receiver.url, "subscribed_events": ["batch.failed"]}
+    name = wire.post("/v1/webhooks", hook, key=KEY)[2]["id"]
+    assert "to nobody: no enabled webhook is subscribed to batch.succeeded<" in look()
+    assert f"{hint} hidden>" in look()
+
+    press("disable", {"id": name})
+    assert "to nobody: no webhook is enabled<" in look()
+
+    press("start", {"kind": "batch", "prompt": "take-900s fail-job"})
+    press("enable", {"id": name})
+    assert look().count("to registered webhooks<") == 1
+
+    for job in list(wire.server.emulator.batches):
+        press("finish", {"id": job.id})
+    assert look().count("nobody was told<") == 1
+    assert look().count("to registered webhooks<") == 1
+
+
+def test_of_a_video_that_fails_there_is_no_event(look, press):
+    uri = "http://127.0.0.1:9/"
+    press("start", {"kind": "video", "prompt": "take-900s fail-job", "uri": uri})
+    assert "there is no event for that" in look()
+
+
+def test_of_jobs_whose_events_are_forgotten_it_says_nothing_wrong(look, wire, server):
+    interaction(wire)
+    assert "nobody was told" in look()
+    message = Message(webhook_id="msg_1", recipient="x", event_type="x", body=b"{}")
+    server.emulator.outbox.restore([Posted(message=message, state="delivered")] * KEPT_MESSAGES)
+    assert "nobody was told" not in look()
 
 
 def test_it_shows_jobs_events_and_each_try(look, wire, receiver):
@@ -232,6 +307,16 @@ def test_a_job_is_started_for_the_registered_webhooks(press, wire, receiver):
     assert [json.loads(got.body)["type"] for got in receiver.got] == ["batch.failed"]
 
 
+def test_an_interaction_that_is_started_can_call_a_function(press, wire, receiver):
+    form = {"kind": "interaction", "prompt": "need-action what now", "uri": receiver.url}
+    assert press("start", form) == (303, "")
+    settled(wire)
+    event = json.loads(receiver.got[0].body)
+    assert event["type"] == "interaction.requires_action"
+    [call] = wire.get(f"/v1/interactions/{event['data']['id']}", key=KEY)[2]["steps"]
+    assert (call["name"], call["arguments"]) == ("get_weather", {"city": "Paris"})
+
+
 def test_an_event_is_sent_again(press, look, wire, receiver):
     interaction(wire, uris=[receiver.url])
     settled(wire)
@@ -352,3 +437,7 @@ def test_a_site_can_have_the_page_below_a_prefix():
     assert client.post(*form, headers={"Origin": "https://evil.example"}).status_code == 403
     rebound = {"Origin": "http://rebound.example", "Host": "rebound.example"}
     assert client.post(*form, headers=rebound).status_code == 400  # as ALLOWED_HOSTS says
+
+
+def test_browsers_find_an_icon(wire):
+    assert wire.get("/favicon.ico")[1]["content-type"] == "image/svg+xml"

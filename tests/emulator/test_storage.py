@@ -3,8 +3,13 @@
 import base64
 import http.client
 import io
+import json
+import sys
 
 import pytest
+
+from gemini_webhooks.emulator import EmulatorServer
+from tests.emulator.conftest import Wire
 
 storage = pytest.importorskip("google.cloud.storage", reason="needs the extra gcs")
 exceptions = pytest.importorskip("google.api_core.exceptions")
@@ -70,6 +75,47 @@ def test_an_object_that_is_not_there_is_not_found(blob):
         blob.bucket.blob("other").reload()
     with pytest.raises(exceptions.NotFound):
         blob.bucket.blob("other").download_as_bytes()
+
+
+def test_a_sample_is_made_when_it_is_asked_for(blob):
+    bucket = blob.client.bucket("gemini-emulator")
+    data = bucket.blob("samples/batch_1.jsonl").download_as_bytes(checksum="crc32c")
+    first, second = map(json.loads, data.splitlines())
+    assert (first["key"], second["key"]) == ("sample-1", "sample-2")
+    [part] = first["response"]["candidates"][0]["content"]["parts"]
+    assert part == {"text": "Echo: Why is the sky blue?"}
+
+    # It is the same object from now on, and its metadata can be asked for first.
+    found = bucket.blob("samples/batch_2.jsonl")
+    found.reload()
+    assert (found.size, found.content_type) == (len(data), "application/jsonl")
+    assert found.download_as_bytes(if_generation_match=found.generation) == data
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "other/o/samples/1.jsonl",
+        "gemini-emulator/o/samples/1.json",
+        "gemini-emulator/o/more/samples/1.jsonl",
+    ],
+)
+def test_nothing_else_is_made(wire, place):
+    assert wire.get(f"/storage/v1/b/{place}")[0] == 404
+
+
+def test_a_sample_is_in_the_bucket_of_the_emulator_that_is_kept(tmp_path):
+    generations = []
+    for _ in range(2):
+        with EmulatorServer(bucket="mine", state=str(tmp_path / "state")) as server:
+            answer = Wire(server).get("/storage/v1/b/mine/o/samples/1.jsonl")[2]
+            generations.append(answer["generation"])
+    assert generations[0] == generations[1]
+
+
+def test_without_the_extra_there_are_no_samples(wire, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    assert wire.get("/storage/v1/b/gemini-emulator/o/samples/1.jsonl")[0] == 404
 
 
 def test_a_new_generation_replaces_the_old_one(emulator, blob):

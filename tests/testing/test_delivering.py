@@ -258,6 +258,12 @@ def test_only_https_gets_through(gemini_webhooks: Gemini, settings: Any) -> None
     gemini_webhooks.deliver("batch.succeeded").assert_accepted()
 
 
+def test_metadata_by_its_name_elsewhere(gemini_webhooks: Gemini, note: Receiver) -> None:
+    gemini_webhooks.deliver("batch.succeeded", user_metadata={"tenant": "acme"})
+
+    assert [event.user_metadata for event in note.events] == [{"tenant": "acme"}]
+
+
 def test_arguments_that_make_no_sense(gemini_webhooks: Gemini) -> None:
     with pytest.raises(ValueError, match="not 'static'"):
         gemini_webhooks.deliver("batch.succeeded", signing="static")  # type: ignore[arg-type]
@@ -265,6 +271,8 @@ def test_arguments_that_make_no_sense(gemini_webhooks: Gemini) -> None:
         gemini_webhooks.deliver("batch.succeeded", signing="trusted", tamper=True)
     with pytest.raises(TypeError, match="JSON"):
         gemini_webhooks.deliver("batch.succeeded", metadata={"a": object()}, signing="jwt")
+    with pytest.raises(TypeError, match="metadata= and user_metadata= are the same"):
+        gemini_webhooks.deliver("batch.succeeded", metadata={}, user_metadata={"tenant": "acme"})
     with pytest.raises(RuntimeError, match="with Gemini"):
         Gemini().deliver("batch.succeeded")
     assert not WebhookDelivery.objects.exists()
@@ -282,6 +290,7 @@ def test_an_event_without_a_delivery() -> None:
     assert (event.user_metadata, event.data["n"]) == ({"tenant": "acme"}, 1)
     assert not event.is_stale()
     assert make_event("x", id="msg_1", is_replay=True).is_replay
+    assert make_event("x", user_metadata={"tenant": "acme"}).user_metadata == {"tenant": "acme"}
     assert not WebhookDelivery.objects.exists()
 
 

@@ -25,7 +25,6 @@ PLUGIN = "gemini_webhooks.pytest_plugin"
 
 SETTINGS = """
 INSTALLED_APPS += ["gemini_webhooks", "reports.apps.ReportsConfig"]
-GEMINI_WEBHOOKS = {}
 """
 URLS = """
 from django.urls import include, path

@@ -53,9 +53,9 @@ def test_rows(gemini_webhooks: Gemini, read: Reader, signing: Any) -> None:
     assert read.rows == ROWS
     [result] = outcome.results
     assert list(result.rows()) == ROWS
-    with pytest.raises(AssertionError, match="not 3 rows"):
+    with pytest.raises(AssertionError, match="it has 2 rows, not 3"):
         outcome.assert_result(rows=3)
-    with pytest.raises(AssertionError, match="failed, but 1"):
+    with pytest.raises(AssertionError, match="it has 1 row that failed, not 0"):
         outcome.assert_result(failed_rows=0)
     with pytest.raises(AssertionError, match="did not fail"):
         outcome.assert_result_failed()
@@ -85,6 +85,7 @@ def test_a_result_that_cannot_be_fetched(gemini_webhooks: Gemini, read: Reader) 
 
     outcome.assert_result_failed("gone")
     outcome.assert_dead("read", "it is gone")
+    assert "reports.read: dead, never called: " in str(outcome)
     assert "failed, 0 rows: it is gone" in str(outcome)
     assert outcome.delivery.state == "failed"
     with pytest.raises(AssertionError, match="was not fetched"):

@@ -71,6 +71,13 @@ class WithoutDatabase(SimpleTestCase):
             greet(make_event("interaction.completed"))
 
 
+def test_the_mixin_named_last() -> None:
+    with pytest.raises(TypeError, match=r"class ReportTests\(GeminiWebhooksMixin, TestCase\)"):
+
+        class ReportTests(TestCase, GeminiWebhooksMixin):
+            pass
+
+
 def test_what_fails_is_shown_where_the_test_asserts_it() -> None:
     class Fails(unittest.TestCase):
         def test(self) -> None:

@@ -23,6 +23,17 @@ from gemini_webhooks.exceptions import ConfigurationError
 MODEL = "gemini-2.5-flash"
 VIDEO_MODEL = "veo-3.1-generate-preview"
 NAME = "From the emulator's page"
+#: For ``need-action``, which calls the first function among the tools.
+TOOL = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather in a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string", "examples": ["Paris"]}},
+        "required": ["city"],
+    },
+}
 
 Action = Callable[[Call, QueryDict], object]
 
@@ -118,7 +129,8 @@ def _batch(prompt: str, config: object) -> dict[str, Any]:
 
 
 def _interaction(prompt: str, config: object) -> dict[str, Any]:
-    return {"model": MODEL, "input": prompt, "background": True, "webhook_config": config}
+    given = {"model": MODEL, "input": prompt, "background": True, "tools": [TOOL]}
+    return {**given, "webhook_config": config}
 
 
 def _video(prompt: str, config: object) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 from gemini_webhooks.emulator.answers import text_of
 from gemini_webhooks.emulator.messages import Posted
+from gemini_webhooks.emulator.outbox import KEPT_MESSAGES
+from gemini_webhooks.emulator.page.prospects import audience, course
 from gemini_webhooks.emulator.page.times import Moment, moment
 from gemini_webhooks.emulator.registered import ENABLED, Webhook
 from gemini_webhooks.emulator.resources import Batch, Interaction, Job, Video
@@ -52,8 +54,8 @@ class JobRow:
     display_name: str
     prompt: str
     state: Badge
-    plan: str
-    target: str
+    course: str
+    audience: str
     started: Moment
     ends: Moment
     is_running: bool
@@ -115,9 +117,13 @@ def listed(emulator: Emulator) -> Listed:
     newest = heapq.nlargest(SHOWN, every_job, key=lambda job: job.created)
     running = sum(not job.outcome for job in every_job)
     waiting = sum(message.state == "waiting" for message in posted)
+    told_of = {message.resource_id for message in posted}
+    if len(posted) >= KEPT_MESSAGES:
+        # Some are forgotten, perhaps, so say of no job that nobody was told.
+        told_of |= {job.id for job in newest}
     return Listed(
         webhooks=[_webhook(webhook) for webhook in emulator.webhooks],
-        jobs=[_job(job) for job in newest],
+        jobs=[_job(emulator, job, told_of) for job in newest],
         messages=[_message(message) for message in reversed(posted[-SHOWN:])],
         older_jobs=len(every_job) - len(newest),
         older_messages=max(0, len(posted) - SHOWN),
@@ -145,7 +151,7 @@ def badge(state: str) -> Badge:
     return Badge(text=state.replace("_", " "), tone=TONES.get(state, "bad"))
 
 
-def _job(job: Job) -> JobRow:
+def _job(emulator: Emulator, job: Job, told_of: Container[str]) -> JobRow:
     return JobRow(
         id=job.id,
         kind=job.kind,
@@ -153,8 +159,8 @@ def _job(job: Job) -> JobRow:
         display_name=job.display_name if isinstance(job, Batch) else "",
         prompt=_prompt(job),
         state=badge(job.outcome or "running"),
-        plan=f"{job.plan.outcome.replace('_', ' ')} after {job.plan.seconds:g} s",
-        target=", ".join(job.webhook_config.uris) or "registered webhooks",
+        course=course(job),
+        audience=audience(emulator, job, told_of),
         started=moment(job.created),
         ends=moment(job.updated if job.outcome else job.ends_at),
         is_running=not job.outcome,

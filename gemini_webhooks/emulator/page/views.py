@@ -32,11 +32,13 @@ def show(call: Call) -> HttpResponse:
     """All of the page."""
     # Before anything else is read: what changes meanwhile is then seen the next time.
     seen = _seen(call)
+    asks_for_key = call.emulator.options.api_key is not None
     base = call.base_url() + call.request.path.removesuffix("/emulator/")
     return page(
         "page.html",
         base=base,
-        key=cli.KEY if call.emulator.options.api_key is None else "YOUR_KEY",
+        key="YOUR_KEY" if asks_for_key else cli.KEY,
+        asks_for_key=asks_for_key,
         listed=listed(call.emulator),
         seen=seen,
         switches=call.emulator.switches.as_json(),

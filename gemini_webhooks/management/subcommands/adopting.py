@@ -37,6 +37,7 @@ STANDINGS = {
     "old": "ended too long ago for --hours",
     "unknown": "Google does not know it",
 }
+RECONCILE = "`manage.py gemini_webhooks reconcile`"
 JOBS = {"batch": "batches", "interaction": "interactions", "operation": "videos"}
 
 
@@ -109,11 +110,13 @@ class Adopt(Subcommand):
             chosen = list(
                 reconcile.adopt(chosen, due_in=due_in, user_metadata=metadata, endpoint=endpoint)
             )
+        others = self._others(options) if options["match"] and not found else None
         return {
             "dry_run": options["dry_run"],
             "adopted": len(chosen),
             "left": max(len(new) - options["limit"], 0),
             "ended": sum(each.standing == "ended" for each in found),
+            **({} if others is None else {"others_running": others}),
             "due_in": options["due_in"],
             "failures": failures,
             "jobs": [asdict(each) for each in found if _is_shown(each, options)],
@@ -139,20 +142,30 @@ class Adopt(Subcommand):
             self._tell([each for each in found if _is_shown(each, options)], search.failures)
         return found, search.failures
 
+    def _others(self, options: Options) -> int:
+        """How many batches run that have another display name."""
+        search = Search(api_key_name=options["api_key"])
+        return sum(each.standing == "new" or _runs_here(each) for each in search.listed())
+
     def lines(self, report: Any) -> list[str]:
         """How many, and what happens next."""
         said = [f"{'would adopt' if report['dry_run'] else 'adopted'}: {report['adopted']}"]
+        if "others_running" in report:
+            others = report["others_running"]
+            said.append(f"matched: 0 (with another display name, {others} run)")
         if report["left"]:
             said.append(f"left: {report['left']} (run it again, or raise --limit)")
         if report["ended"]:
             said.append(f"ended: {report['ended']} (--ended takes in those whose event never came)")
         if report["adopted"]:
-            said += ["", *(_told(Audience(**each)) for each in report["told_by_google"])]
+            told = [Audience(**each) for each in report["told_by_google"]]
+            said += ["", *map(_told, told)]
             first = f"in {report['due_in']:g} s" if report["due_in"] else "on its next pass"
             said.append(
                 f"reconcile asks Google about each, first {first}, then after half of the time that"
-                " it has been running (5 minutes to 6 hours). Beat does that, or"
-                " `manage.py gemini_webhooks reconcile`."
+                " it has been running (5 minutes to 6 hours)."
+                + f" Beat does that, or {RECONCILE}."
+                * all(each.endpoints for each in told)
             )
         return said
 
@@ -219,9 +232,13 @@ def _is_shown(candidate: Candidate, options: Options) -> bool:
     """Of those that Google lists, thousands may have ended long ago."""
     if options["name"] or options["file"] is not None:
         return True
-    if candidate.standing == "tracked":
-        return candidate.reason in (Job.State.SUBMITTED, Job.State.REQUIRES_ACTION)
-    return candidate.standing not in ("ended", "old")
+    return _runs_here(candidate) or candidate.standing not in ("tracked", "ended", "old")
+
+
+def _runs_here(candidate: Candidate) -> bool:
+    """Whether it is in the ledger and has not ended."""
+    running = (Job.State.SUBMITTED, Job.State.REQUIRES_ACTION)
+    return candidate.standing == "tracked" and candidate.reason in running
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:
@@ -242,11 +259,15 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
 
 
 def _told(audience: Audience) -> str:
-    jobs = f"{JOBS[audience.kind]} of API key {audience.api_key_name}"
     if not audience.endpoints:
-        root = " (one that SIGNING_SECRETS has the secret of may be)" * bool(
+        unless = ", unless one is that SIGNING_SECRETS has the secret of" * bool(
             settings.SIGNING_SECRETS
         )
-        return f"No endpoint registered here is told of {jobs}{root}: reconcile finds their end."
+        return (
+            f"No webhook is registered with API key {audience.api_key_name} for "
+            f"{JOBS[audience.kind]}, so no event will come{unless}. "
+            f"{RECONCILE} (or its beat entry) asks Google."
+        )
+    jobs = f"{JOBS[audience.kind]} of API key {audience.api_key_name}"
     told = f"Google tells {', '.join(audience.endpoints)} of {jobs}"
     return f"{told}, but not of {', '.join(audience.unheard)}." if audience.unheard else f"{told}."

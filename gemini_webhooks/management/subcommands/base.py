@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -157,7 +159,8 @@ def confirm(question: str, answer: str, refusal: str) -> None:
         CommandError: something else was typed.
     """
     try:
-        typed = input(f"{question} Type {answer} to go on: ")
+        with redirect_stdout(sys.stderr):  # where it is seen when the output goes to a file
+            typed = input(f"{question} Type {answer} to go on: ")
     except EOFError:  # nobody is there
         raise CommandError(f"{refusal} Without a terminal, --yes does it.") from None
     if typed != answer:

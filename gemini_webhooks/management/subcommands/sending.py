@@ -7,7 +7,9 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ from django.core.management.base import CommandError
 
 from gemini_webhooks import events, seals, sending
 from gemini_webhooks.conf import SETTING
+from gemini_webhooks.exceptions import ConfigurationError
 from gemini_webhooks.management.subcommands import sending_arguments
 from gemini_webhooks.management.subcommands.base import (
     Options,
@@ -25,10 +28,15 @@ from gemini_webhooks.management.subcommands.base import (
     printable,
 )
 
-START_SITE = "is `manage.py runserver` running?"
+START_SITE = (
+    "is `manage.py runserver` running? If it listens elsewhere, --url says where, or beside an "
+    "emulator GEMINI_WEBHOOKS_EMULATOR_SITE."
+)
 START_WORKER = (
     "start a worker (`celery -A … worker`), or run `manage.py gemini_webhooks drain` beside this."
 )
+#: Tokens are long, and nobody reads them.
+SHOWN_CHARACTERS = 100
 
 
 class Send(Subcommand):
@@ -52,6 +60,7 @@ class Send(Subcommand):
             options = {**options, "dynamic": is_dynamic}
         sending_arguments.check(options)
         url = options["url"] or sending.address_of(slug)
+        sending.usable(url)
         body = self._body(options, slug)
         webhook_id = options["id"] or sending.new_id()
         request = self._request(options, slug, url, webhook_id, body)
@@ -62,10 +71,10 @@ class Send(Subcommand):
             host = urlsplit(url).hostname or ""
             question = f"Send a made-up event to {url}? Its receivers act on it."
             confirm(question, host, "Nothing was sent.")
-        answers = [self._post(request, options)]
+        answers = [self._post(request, options, slug)]
         for _ in range(options["duplicate"] or 0):
             request = self._request(options, slug, url, webhook_id, body)
-            answers.append(self._post(request, options))
+            answers.append(self._post(request, options, slug))
         return self._report(options, request, answers)
 
     def lines(self, report: Any) -> list[str]:
@@ -80,11 +89,10 @@ class Send(Subcommand):
         if options["body"] is not None:
             return _read(options["body"])
         event_type = options["event_type"]
-        if meant := sending.likely_meant(event_type):
-            self._note(f"{event_type} is none of the documented types: did you mean {meant}?")
+        self._doubt(event_type)
         metadata: dict[str, Any] = {}
         for text in options["metadata"] or ():
-            sending.assign(metadata, text)
+            sending.assign(metadata, text, example="tenant=acme")
         if options["dynamic"] and not options["no_seal"]:
             try:
                 metadata = seals.seal_metadata(metadata, endpoint=slug)
@@ -126,13 +134,21 @@ class Send(Subcommand):
     def _show(self, request: sending.Request, options: Options) -> None:
         self._say(options, f"POST {request.url}")
         for name, value in request.headers.items():
-            self._say(options, f"{name}: {value}")
+            short = value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}…"
+            self._say(options, f"{name}: {short}")
         self._say(options, f"\n{request.pretty_body}\n\n")
 
-    def _post(self, request: sending.Request, options: Options) -> sending.Answer:
+    def _post(self, request: sending.Request, options: Options, slug: str) -> sending.Answer:
+        begun = datetime.now(UTC)
         answer = sending.post(request.url, request.headers, request.body, hint=START_SITE)
-        words = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        self._say(options, f"{answer.status} {words[:2000]} ({answer.seconds * 1000:.0f} ms)")
+        answer = replace(answer, diagnosis=sending.diagnosis_of(answer, request, since=begun))
+        took = f"({answer.seconds * 1000:.0f} ms)"
+        self._say(options, f"{answer.status} {_in_words(answer)} {took}")
+        if answer.diagnosis:
+            self._say(options, f"why: {answer.diagnosis}")
+        if answer.status == 404 and answer.is_page:
+            with suppress(ConfigurationError):
+                self._note(f"The webhooks of this site are at {sending.address_of(slug)}.")
         if 300 <= answer.status < 400:
             self._note(f"A redirect loses the POST; it leads to {answer.location}.")
         if _error_of(answer) == "dynamic_not_enabled":
@@ -171,10 +187,14 @@ class Send(Subcommand):
                 "another site, or to a process with other settings?"
             )
         elif not followed.ended:
-            self._note(
-                f"Not ended after {options['timeout']:g} s. If nothing moves, {START_WORKER}"
-            )
+            self._note(f"Not ended after {options['timeout']:g} s{_what_now(followed)}")
+        elif not followed.runs:
+            self._doubt(followed.event_type)
         return followed
+
+    def _doubt(self, event_type: str) -> None:
+        if meant := sending.likely_meant(event_type):
+            self._note(f"{event_type} is none of the documented types: did you mean {meant}?")
 
     def _say(self, options: Options, line: str) -> None:
         """At once, so that whoever waits sees how far it is; nothing where JSON is wanted."""
@@ -199,10 +219,25 @@ def _error_of(answer: sending.Answer) -> object:
     return answer.body.get("error") if isinstance(answer.body, dict) else None
 
 
+def _in_words(answer: sending.Answer) -> str:
+    if answer.is_page:
+        return "(an HTML page)"
+    words = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+    return words[:2000]
+
+
+def _what_now(followed: sending.Followed) -> str:
+    if followed.untouched:
+        return f". If nothing moves, {START_WORKER}"
+    return f": the next attempt is {followed.next_attempt}." * bool(followed.next_attempt) or "."
+
+
 def _how_it_went(followed: sending.Followed) -> str:
     if not followed.state:
         return "accepted, but not in this database"
     if not followed.ended:
         return f"accepted, still {followed.state}"
+    if followed.state == "ignored":
+        return f"ignored: no receiver is connected to {followed.event_type}"
     states = [run["state"] for run in followed.runs]
     return f"{followed.state}: {states.count('succeeded')} of {len(states)} receivers succeeded"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import getpass
 import pdb  # noqa: T100  # what --pdb is for
+import sys
 import traceback
 from argparse import ArgumentParser
 from bdb import BdbQuit
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class Run(Subcommand):
             "webhook_id", metavar="WEBHOOK_ID", help="or the file of an exported delivery"
         )
         parser.add_argument(
-            "--receiver", metavar="NAME", help="not needed if only one is for this event"
+            "--receiver",
+            metavar="NAME",
+            help="or the last part of its dotted name; not needed if only one is for this event",
         )
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--pdb", action="store_true", help="open the debugger where it fails")
@@ -53,7 +56,8 @@ class Run(Subcommand):
             return self._for_good(options)
         with recordings.rolled_back(), self._delivery(options["webhook_id"]) as delivery:
             receiver = recordings.find(delivery, options["receiver"])
-            outcome, words = self._try(receiver, delivery, debug=options["pdb"])
+            with _aside(options):
+                outcome, words = self._try(receiver, delivery, debug=options["pdb"])
         self.differs = outcome != Attempt.Outcome.SUCCEEDED
         return {
             "receiver": receiver.name,
@@ -105,9 +109,9 @@ class Run(Subcommand):
             raise CommandError("--commit goes with a stored delivery: `load` the file before.")
         delivery = _stored(options["webhook_id"])
         receiver = recordings.find(delivery, options["receiver"])
-        ended = recordings.run_for_good(
-            receiver, delivery, actor=options["actor"] or getpass.getuser()
-        )
+        actor = options["actor"] or getpass.getuser()
+        with _aside(options):
+            ended = recordings.run_for_good(receiver, delivery, actor=actor)
         if ended.traceback:
             self.stderr.write(printable(ended.traceback))
         self.differs = ended.outcome not in (Attempt.Outcome.SUCCEEDED, Attempt.Outcome.SKIPPED)
@@ -120,6 +124,11 @@ class Run(Subcommand):
             **({"next_attempt": retry} if retry else {}),
             "database": "the attempt is in the log" if self.differs else "committed",
         }
+
+
+def _aside(options: Options) -> AbstractContextManager[object]:
+    """Keeps what a receiver prints out of the JSON."""
+    return redirect_stdout(sys.stderr) if options["json"] else nullcontext()
 
 
 def _is_file(name: str) -> bool:

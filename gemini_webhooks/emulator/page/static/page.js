@@ -4,9 +4,11 @@
 const PAUSE = 1000;
 const live = document.getElementById("live");
 const news = document.getElementById("news");
+const unregistered = document.getElementById("unregistered");
 const trouble = document.getElementById("trouble");
 const asSent = new WeakMap(); // what the server sent for a row, whatever has happened to it since
 const loading = new WeakSet();
+const complaints = { poll: "", action: "" };
 let polling = false;
 
 const rowsOf = (list) => [...list.children];
@@ -18,9 +20,13 @@ function remember(root) {
   }
 }
 
-function complain(text) {
-  trouble.textContent = text;
-  trouble.hidden = !text;
+// What an action complains of stays until the next one, whatever a poll finds meanwhile.
+function complain(about, text) {
+  complaints[about] = text;
+  const shown = complaints.poll || complaints.action;
+  // Written once more, it would be read aloud once more.
+  if (trouble.textContent !== shown) trouble.textContent = shown;
+  trouble.hidden = !shown;
 }
 
 // What people have opened, focused or selected stays so.
@@ -79,6 +85,7 @@ function renew(html) {
   const lists = [...fresh.querySelectorAll("[data-list]")];
   for (const list of lists) renewList(document.getElementById(list.id), list);
   live.firstElementChild.dataset.seen = fresh.dataset.seen;
+  unregistered.hidden = !fresh.querySelector("#no-webhooks");
   news.textContent = fresh.dataset.summary;
 }
 
@@ -101,9 +108,9 @@ async function poll() {
   try {
     const answer = await fetch(`page/live?since=${encodeURIComponent(seen())}`);
     if (answer.status === 200) renew(await answer.text());
-    complain("");
+    complain("poll", "");
   } catch {
-    complain("The emulator does not answer any more. This page goes on when it does.");
+    complain("poll", "The emulator does not answer any more. This page goes on when it does.");
   } finally {
     polling = false;
   }
@@ -120,6 +127,7 @@ async function submit(form) {
   // A disabled button would lose the focus.
   if (form.classList.contains("busy")) return;
   form.classList.add("busy");
+  complain("action", "");
   let problem = "";
   try {
     const body = new URLSearchParams(new FormData(form));
@@ -127,10 +135,10 @@ async function submit(form) {
     if (answer.type !== "opaqueredirect") problem = (await answer.json()).error.message;
     await poll();
   } catch {
-    problem = "The emulator does not answer.";
+    problem = "The emulator did not answer to that.";
   }
   form.classList.remove("busy");
-  complain(problem);
+  complain("action", problem);
   if (!problem) news.textContent = "Done.";
 }
 
