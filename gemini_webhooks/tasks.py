@@ -21,10 +21,10 @@ _task = partial(shared_task, acks_late=True, reject_on_worker_lost=True, ignore_
 
 
 @_task()
-def dispatch(delivery_id: int) -> None:
-    """Take a stored delivery into processing and start its runs."""
+def dispatch(*delivery_ids: int) -> None:
+    """Take stored deliveries into processing and start their runs."""
     with messages.taken():
-        messages.publish(processing.plan(delivery_id))
+        messages.publish(processing.plan_all(delivery_ids))
 
 
 @_task()

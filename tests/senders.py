@@ -22,6 +22,7 @@ from django.http import HttpResponse
 from django.test import Client
 from standardwebhooks import Webhook
 
+from gemini_webhooks import dispatch
 from gemini_webhooks.jobs import webhook_config
 
 ROOT = "/webhooks/gemini/"
@@ -79,12 +80,14 @@ class Sender:
             **self.headers(body, webhook_id or new_id(), timestamp or int(time.time())),
             **(headers or {}),
         }
-        return self.client.post(
+        answer = self.client.post(
             path or self.path,
             data=body,
             content_type="application/json",
             headers={name: value for name, value in sent.items() if value is not None},
         )
+        dispatch.flush()  # tests look for the message
+        return answer
 
     @staticmethod
     def encode(payload: Any) -> bytes:

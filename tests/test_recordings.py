@@ -25,7 +25,16 @@ from django.db import DatabaseError, connections, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from gemini_webhooks import GiveUp, RetryLater, jobs, processing, receivers, retention, signals
+from gemini_webhooks import (
+    GiveUp,
+    RetryLater,
+    dispatch,
+    jobs,
+    processing,
+    receivers,
+    retention,
+    signals,
+)
 from gemini_webhooks.models import (
     Attempt,
     ReceiverRun,
@@ -107,6 +116,7 @@ def stored_files() -> list[str]:
 
 
 def messages_sent() -> int:
+    dispatch.flush()
     with app.connection_for_read() as connection:
         return int(connection.default_channel.queue_purge("celery") or 0)
 

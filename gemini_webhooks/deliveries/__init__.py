@@ -44,6 +44,7 @@ from gemini_webhooks.deliveries.pauses import LetGo, let_go
 from gemini_webhooks.deliveries.planning import (
     Plan,
     PlannedRun,
+    Started,
     prepare,
     refetch,
     reopen,
@@ -79,6 +80,7 @@ __all__ = [
     "Recorded",
     "RunHeld",
     "Selection",
+    "Started",
     "about",
     "admit",
     "alias",

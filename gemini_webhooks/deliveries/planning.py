@@ -60,11 +60,24 @@ class Plan:
     result_source: str | None = None
 
 
-def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What :func:`start` created.
+
+    Attributes:
+        runs: without primary keys on MySQL, which does not tell them.
+        result: the result file, if there is one.
+    """
+
+    runs: Sequence[ReceiverRun]
+    result: ResultFile | None
+
+
+def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> Started | None:
     """Take a received delivery into processing: create its runs and its result file.
 
     Returns:
-        Whether this call did it; ``False`` if it had been done before.
+        What is new; ``None`` if it had been done before.
     """
     prepare(plan)
     state = WebhookDelivery.State.PROCESSING if plan.runs else WebhookDelivery.State.IGNORED
@@ -76,12 +89,14 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> bool:
         )
         done = {} if plan.runs else done_now()
         if not received.update(state=state, sweep_at=None, **done):
-            return False
-        _create_runs(delivery, _unplanned(delivery, plan), _result(delivery, plan))
+            return None
+        came_alone = plan.result_source is None and delivery.source == delivery.Source.WEBHOOK
+        result = None if came_alone else _result(delivery, plan)
+        runs = _create_runs(delivery, _unplanned(delivery, plan), result)
         if delivery.source != WebhookDelivery.Source.RECORDING:
             _settle_job(delivery, event)
             _touch(delivery)
-    return True
+    return Started(runs=runs, result=result)
 
 
 def _unplanned(delivery: WebhookDelivery, plan: Plan) -> Sequence[PlannedRun]:
@@ -220,11 +235,11 @@ def _create_runs(
     planned: Sequence[PlannedRun],
     result: ResultFile | None,
     **fields: object,
-) -> None:
+) -> Sequence[ReceiverRun]:
     now = clock.now()
     # One that a recording brought along is there from the beginning.
     is_there = result is not None and result.state == ResultFile.State.COMPLETE
-    rows(ReceiverRun).bulk_create(
+    return rows(ReceiverRun).bulk_create(
         ReceiverRun(
             delivery=delivery,
             receiver=run.receiver,

@@ -1,18 +1,20 @@
-"""Hands a committed delivery to Celery; never raises into the request and never delays it long.
+"""Hands a committed delivery to Celery; never raises into the request and never delays it.
 
-A broker can be down in many ways, some of which answer nothing for minutes. So the message is
-published from a thread, the request waits for it a bounded time, and after a failure nothing is
-published for a while: an outage costs one slow request per process, not all. What was not handed
-off is in the database, where the sweeper finds it.
+A broker can be down in many ways, some of which answer nothing for minutes. So messages are
+published from a thread, which sends together what arrives within a few milliseconds; after a
+failure nothing is published for a while. What was not handed off is in the database, where the
+sweeper finds it.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from django.db import Error as DatabaseTrouble
-from django.db import transaction
+from django.db import connections, transaction
 
 from gemini_webhooks import deliveries, logs
 from gemini_webhooks.dispatch import messages
@@ -45,13 +47,26 @@ def broker_is_up() -> bool:
 
 
 def hand_off(delivery_id: int) -> None:
-    """Have a worker process a delivery, as soon as the current transaction has committed."""
+    """Have a worker process a delivery, soon after the current transaction has committed."""
 
-    def publish() -> None:
-        if not _publish([Handoff(kind="delivery", id=delivery_id)]):
+    def post() -> None:
+        handoff = Handoff(kind="delivery", id=delivery_id)
+        if _publisher is None:
+            return
+        if messages.site_app().conf.task_always_eager:
+            messages.publish([handoff])
+        elif not _publisher.post(handoff, partial(_settled, delivery_id)):
             _leave_to_sweeper(delivery_id)
 
-    transaction.on_commit(publish, using=deliveries.alias(), robust=True)
+    transaction.on_commit(post, using=deliveries.alias(), robust=True)
+
+
+def flush() -> bool:
+    """Wait until what was handed off is published; ``False`` if the broker takes too long."""
+    return _publisher is None or _publisher.flush()
+
+
+atexit.register(flush)
 
 
 def hand_off_all(find: Callable[[], Sequence[Handoff]]) -> None:
@@ -66,6 +81,16 @@ def _publish(handoffs: Sequence[Handoff]) -> bool:
         messages.publish(handoffs)
         return True
     return _publisher.publish(handoffs)
+
+
+def _settled(delivery_id: int, is_sent: bool) -> None:  # as it is called
+    if is_sent:
+        return
+    _leave_to_sweeper(delivery_id)
+    connection = connections[deliveries.alias()]
+    if not connection.in_atomic_block:
+        # The publisher's thread has no use for it until the next failure.
+        connection.close()
 
 
 def _leave_to_sweeper(delivery_id: int) -> None:

@@ -28,6 +28,10 @@ TASKS = {
 #: holds back for long for lost (RabbitMQ after 30 minutes), and gives it to another one.
 MAX_COUNTDOWN_SECONDS = 900
 
+#: Taking one into processing is quick, so a message costs more than it; but they shall not all
+#: wait for one worker.
+DELIVERIES_PER_MESSAGE = 20
+
 #: A turn that has waited for so long behind other messages is no longer wanted: those are what
 #: the workers are busy with, and the schedule goes on anyhow.
 TURN_SECONDS = 25
@@ -108,15 +112,15 @@ def publish(
     """
     site = app or site_app()
     try:
-        for handoff in _in_turn(handoffs, eager=bool(site.conf.task_always_eager)):
-            if handoff.delay > MAX_COUNTDOWN_SECONDS:
+        for one, ids in _packed(_in_turn(handoffs, eager=bool(site.conf.task_always_eager))):
+            if one.delay > MAX_COUNTDOWN_SECONDS:
                 continue
-            task = TASKS[handoff.kind]
-            queue = handoff.queue or str(site.conf.task_default_queue)
-            options: dict[str, Any] = {"queue": handoff.queue, "countdown": handoff.delay or None}
+            task = TASKS[one.kind]
+            queue = one.queue or str(site.conf.task_default_queue)
+            options: dict[str, Any] = {"queue": one.queue, "countdown": one.delay or None}
             with observe.sending(task, queue, detached=detached) as sent:
                 options["headers"] = sent.headers or None
-                result = site.tasks[task].apply_async((handoff.id,), retry=retry, **options)
+                result = site.tasks[task].apply_async(ids, retry=retry, **options)
                 sent.message_id = result.id
     except OperationalError as error:
         raise _unavailable(error) from None
@@ -127,6 +131,23 @@ def _unavailable(error: OperationalError) -> BrokerUnavailable:
         f"Celery's broker does not take messages ({type(error).__name__}); "
         "`manage.py gemini_webhooks drain` works without it"
     )
+
+
+def _packed(handoffs: Iterable[Handoff]) -> Iterator[tuple[Handoff, tuple[int, ...]]]:
+    """What one message is sent for: a few deliveries, or one of anything else."""
+    pack: list[Handoff] = []
+    # A message carries one trace on.
+    size = 1 if observe.is_traced() else DELIVERIES_PER_MESSAGE
+    for handoff in handoffs:
+        if handoff.kind != "delivery":
+            yield handoff, (handoff.id,)
+            continue
+        pack.append(handoff)
+        if len(pack) == size:
+            yield handoff, tuple(one.id for one in pack)
+            pack = []
+    if pack:
+        yield pack[0], tuple(one.id for one in pack)
 
 
 def _in_turn(handoffs: Iterable[Handoff], *, eager: bool) -> Iterator[Handoff]:

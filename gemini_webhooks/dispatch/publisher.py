@@ -1,14 +1,15 @@
-"""Sends messages from a thread, so that no request waits long for a broker that is down."""
+"""Sends messages from a thread, so that no request waits for the broker."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotInTime
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
-from queue import SimpleQueue
+from dataclasses import dataclass
+from itertools import groupby
+from queue import Empty, SimpleQueue
 
 from celery import Celery
 
@@ -18,21 +19,44 @@ from gemini_webhooks.processing import Handoff
 
 logger = logs.get_logger(__name__)
 
-#: How long a request waits for the broker at most, in seconds.
+#: How long the broker may take, in seconds.
 PUBLISH_SECONDS = 1.0
 #: How long nothing is published after a failure, in seconds.
 COOL_DOWN_SECONDS = 30.0
+#: What is posted within this time goes out together, in seconds.
+GATHER_SECONDS = 0.01
+MOST_AT_ONCE = 500
+
+#: Called from the thread with whether the messages were sent.
+Ended = Callable[[bool], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What is to be sent, with which app.
+
+    Attributes:
+        ended: may be called twice, if the broker answers after all.
+        context: the trace and the log lines that it belongs to, if it goes out on its own.
+    """
+
+    handoffs: Sequence[Handoff]
+    app: Celery
+    ended: Ended
+    context: Context | None
 
 
 class Publisher:
     """Publishes from one thread; knows when the broker is not worth asking."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Future[None], Sequence[Handoff], Celery, Context]]
-        self._jobs = SimpleQueue()
+        self._orders: SimpleQueue[_Order] = SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._cool_until = 0.0
+        #: What the broker has been asked to take, and since when, as long as it has not answered.
+        self._asked: Sequence[_Order] = ()
+        self._asked_at = 0.0
 
     @property
     def cooling(self) -> bool:
@@ -40,24 +64,44 @@ class Publisher:
         return time.monotonic() < self._cool_until
 
     def publish(self, handoffs: Sequence[Handoff]) -> bool:
-        """Publish messages; ``False`` if that failed, took too long or was not tried."""
+        """Publish messages now; ``False`` if that failed, took too long or was not tried."""
+        ended = threading.Event()
+        sent: list[bool] = []
+
+        def note(is_sent: bool) -> None:  # as it is called
+            sent.append(is_sent)
+            ended.set()
+
+        # The thread goes on with the trace of the caller, and its log lines are about the same.
+        if not self._put(handoffs, note, copy_context()):
+            return False
+        if not ended.wait(PUBLISH_SECONDS):
+            self._take_too_long()
+            return False
+        return sent[0]
+
+    def post(self, handoff: Handoff, ended: Ended) -> bool:
+        """Publish a message soon, together with others; ``False`` if that is not tried.
+
+        Args:
+            handoff: what the message says.
+            ended: called from the thread once it is known whether it was sent.
+        """
+        return self._put([handoff], ended, copy_context() if observe.is_traced() else None)
+
+    def flush(self) -> bool:
+        """Wait until what was posted is sent or lost; ``False`` if that takes too long."""
+        return self._thread is None or self.cooling or self.publish([])
+
+    def _put(self, handoffs: Sequence[Handoff], ended: Ended, context: Context | None) -> bool:
+        if self._asked and time.monotonic() - self._asked_at > PUBLISH_SECONDS:
+            self._take_too_long()
         if self.cooling:
             observe.not_handed_off("cooling_down")
             return False
         self._start()
-        done: Future[None] = Future()
-        # The thread goes on with the trace of the request, and its log lines are about the same.
-        self._jobs.put((done, handoffs, messages.site_app(), copy_context()))
-        try:
-            done.result(timeout=PUBLISH_SECONDS)
-        except NotInTime:
-            done.cancel()
-            observe.not_handed_off("timeout")
-            self._cool_down(f"no answer within {PUBLISH_SECONDS:g} s")
-            return False
-        except Exception as error:  # noqa: BLE001  # every transport has errors of its own
-            self._cool_down(type(error).__name__)
-            return False
+        app = messages.site_app()
+        self._orders.put(_Order(handoffs=handoffs, app=app, ended=ended, context=context))
         return True
 
     def _start(self) -> None:
@@ -71,15 +115,46 @@ class Publisher:
 
     def _work(self) -> None:
         while True:
-            done, handoffs, app, context = self._jobs.get()
-            if not done.set_running_or_notify_cancel():
-                continue
-            try:
-                context.run(messages.publish, handoffs, app=app, retry=False)
-            except Exception as error:  # noqa: BLE001  # raised again where the result is awaited
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+            orders = [self._orders.get()]
+            if orders[0].context is None:
+                time.sleep(GATHER_SECONDS)
+            with suppress(Empty):
+                while len(orders) < MOST_AT_ONCE:
+                    orders.append(self._orders.get_nowait())
+            for _, group in groupby(orders, key=lambda order: (id(order.app), id(order.context))):
+                self._send(list(group))
+
+    def _send(self, orders: Sequence[_Order]) -> None:
+        """Send orders of one app and one context."""
+        is_sent = not self.cooling and self._publish(orders)
+        for order in orders:
+            order.ended(is_sent)
+
+    def _publish(self, orders: Sequence[_Order]) -> bool:
+        handoffs = [handoff for order in orders for handoff in order.handoffs]
+        if not handoffs:  # somebody waits for what was posted before
+            return True
+        run = (orders[0].context or Context()).run
+        self._asked_at, self._asked = time.monotonic(), orders
+        try:
+            run(messages.publish, handoffs, app=orders[0].app, retry=False)
+        except Exception as error:  # noqa: BLE001  # every transport has errors of its own
+            self._cool_down(type(error).__name__)
+            return False
+        finally:
+            self._asked = ()
+        return True
+
+    def _take_too_long(self) -> None:
+        """Give up what the broker has been asked, and what waits behind it."""
+        lost, self._asked = list(self._asked), ()
+        observe.not_handed_off("timeout")
+        self._cool_down(f"no answer within {PUBLISH_SECONDS:g} s")
+        with suppress(Empty):
+            while True:
+                lost.append(self._orders.get_nowait())
+        for order in lost:
+            order.ended(False)
 
     def _cool_down(self, reason: str) -> None:
         self._cool_until = time.monotonic() + COOL_DOWN_SECONDS

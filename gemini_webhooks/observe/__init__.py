@@ -24,7 +24,7 @@ from gemini_webhooks.observe.activities import (
     Request,
     Sending,
 )
-from gemini_webhooks.observe.observers import Observer, start, tell, watching
+from gemini_webhooks.observe.observers import Observer, is_traced, start, tell, watching
 
 __all__ = [
     "Observer",
@@ -34,6 +34,7 @@ __all__ = [
     "fetching",
     "gave_up",
     "identified",
+    "is_traced",
     "message",
     "not_handed_off",
     "planning",

@@ -31,6 +31,10 @@ class Observer:
     def end(self, activity: Activity, begun: Any) -> None:
         """It ended, by itself or by an error."""
 
+    def is_traced(self) -> bool:
+        """Whether what goes on here is part of a trace, which messages have to carry on."""
+        return False
+
     def received(self, event_type: str | None, signing: str, outcome: str) -> None:
         """A verified event was stored, or was before; without a type it cannot be read."""
 
@@ -93,6 +97,17 @@ def watching(activity: AnyActivity) -> Iterator[AnyActivity]:
             if has_begun:
                 _end(observer, activity, kept)
         activity.error = None  # whose traceback holds the activity
+
+
+def is_traced() -> bool:
+    """Whether an observer wants what is sent now to go on with what goes on here."""
+    for observer in _observers:
+        try:
+            if observer.is_traced():
+                return True
+        except Exception as error:  # noqa: BLE001  # as below
+            _complain(observer, "is_traced", error)
+    return False
 
 
 def tell(what: str, *arguments: Any) -> None:

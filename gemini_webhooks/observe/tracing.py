@@ -64,6 +64,10 @@ class Observing(Observer):
             _complete(span, activity)
         span.end()
 
+    def is_traced(self) -> bool:
+        """Whether there is a span, which needs an SDK."""
+        return trace.get_current_span().get_span_context().is_valid
+
     def received(self, event_type: str | None, signing: str, outcome: str) -> None:
         """Note it on the span of the request."""
         _note(event_type=(event_type or "")[:MAX_TYPE_LENGTH], signing=signing, outcome=outcome)

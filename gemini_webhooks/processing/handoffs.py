@@ -9,6 +9,7 @@ from django.db import Error as DatabaseTrouble
 from django.db.models import Q, QuerySet
 
 from gemini_webhooks import deliveries, logs
+from gemini_webhooks.deliveries import Started
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 
 logger = logs.get_logger(__name__)
@@ -45,6 +46,17 @@ def handoffs_of(delivery: WebhookDelivery) -> list[Handoff]:
         *startable(runs),
         *(Handoff(kind="result", id=result.pk) for result in results_to_fetch),
     ]
+
+
+def first_handoffs(delivery: WebhookDelivery, started: Started) -> list[Handoff]:
+    """As :func:`handoffs_of` for a delivery that has just got its runs, without a look at them."""
+    # MySQL does not tell the keys, and a lane may have to be waited for.
+    if any(run.lane or not run.pk for run in started.runs):
+        return handoffs_of(delivery)
+    due = [handoff_of(run) for run in started.runs if run.next_attempt_at is not None]
+    if started.result is None or started.result.next_attempt_at is None:
+        return due
+    return [*due, Handoff(kind="result", id=started.result.pk)]
 
 
 def startable(runs: QuerySet[ReceiverRun]) -> list[Handoff]:

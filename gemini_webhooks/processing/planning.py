@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from gemini_webhooks import deliveries, events, observe, receivers, routing
@@ -10,7 +11,7 @@ from gemini_webhooks.deliveries import Plan, PlannedRun
 from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import PayloadPruned
 from gemini_webhooks.models import WebhookDelivery
-from gemini_webhooks.processing.handoffs import Handoff, handoffs_of
+from gemini_webhooks.processing.handoffs import Handoff, first_handoffs
 
 
 def plan(delivery_id: int) -> list[Handoff]:
@@ -25,15 +26,30 @@ def plan(delivery_id: int) -> list[Handoff]:
         return _plan(delivery)
 
 
+def plan_all(delivery_ids: Iterable[int]) -> Iterator[Handoff]:
+    """As :func:`plan` for several deliveries; one that fails stops none of the others.
+
+    Raises:
+        Exception: what the last of those that failed raised, after all the others.
+    """
+    failure: Exception | None = None
+    for delivery_id in delivery_ids:
+        try:
+            yield from plan(delivery_id)
+        except Exception as error:  # noqa: BLE001  # raised below
+            failure = error
+    if failure is not None:
+        raise failure
+
+
 def _plan(delivery: WebhookDelivery) -> list[Handoff]:
     try:
         event = event_of(delivery, is_replay=False)
     except (PayloadPruned, events.Unreadable):
         deliveries.unreadable(delivery)
         return []
-    if not deliveries.start(delivery, event, planned_for(event)):
-        return []
-    return handoffs_of(delivery)
+    started = deliveries.start(delivery, event, planned_for(event))
+    return first_handoffs(delivery, started) if started else []
 
 
 def planned_for(event: Event) -> Plan:
