@@ -14,7 +14,8 @@ from django.test import AsyncClient, Client, override_settings
 from django.urls import reverse
 
 from gemini_webhooks import ciphers, deliveries
-from gemini_webhooks.models import RejectedRequest, WebhookDelivery, WebhookEndpoint
+from gemini_webhooks.deliveries import recording
+from gemini_webhooks.models import RejectedRequest, WebhookEndpoint
 from gemini_webhooks.signals import request_rejected
 from tests.conftest import every_database
 from tests.senders import DynamicSender, StaticSender, envelope, new_id
@@ -86,7 +87,7 @@ def test_database_down_means_try_again(
     def down(*_: Any, **__: Any) -> None:
         raise OperationalError("server closed the connection: row was (secret payload)")
 
-    monkeypatch.setattr(WebhookDelivery, "save", down)
+    monkeypatch.setattr(recording, "insert", down)
 
     answer = static.post()
 

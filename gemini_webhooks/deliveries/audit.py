@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from django.db.models import Max
+from django.db.models import OuterRef, Subquery
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries.common import rows
@@ -16,12 +16,17 @@ MAX_SUMMARY_LENGTH = 2000
 MAX_CLASS_LENGTH = 255
 
 
-def log(run: ReceiverRun, outcome: str, *, error: BaseException | None = None) -> None:
+def last_number() -> Subquery:
+    """For a query of runs: the number of the last attempt, ``None`` before the first one."""
+    attempts = rows(Attempt).filter(run=OuterRef("pk"))
+    return Subquery(attempts.order_by("-number").values("number")[:1])
+
+
+def log(run: ReceiverRun, number: int, outcome: str, *, error: BaseException | None = None) -> None:
     """Add the row of an attempt that has just ended."""
-    last = rows(Attempt).filter(run=run).aggregate(last=Max("number"))["last"]
     rows(Attempt).create(
         run=run,
-        number=(last or 0) + 1,
+        number=number,
         trigger=run.trigger,
         actor=run.actor,
         started=run.claimed_at or clock.now(),

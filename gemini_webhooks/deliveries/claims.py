@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes, pauses
-from gemini_webhooks.deliveries.audit import class_name, log, summary
+from gemini_webhooks.deliveries.audit import class_name, last_number, log, summary
 from gemini_webhooks.deliveries.common import (
     LEASE_SECONDS,
     NOT_HELD,
@@ -37,6 +38,8 @@ class Claim:
 
     run: ReceiverRun
     token: str
+    #: Number of the attempt's row, should it end in one.
+    number: int
 
 
 class RunHeld(GeminiWebhooksError):
@@ -64,12 +67,14 @@ def claim(run_id: int) -> Claim | None:
     runs = rows(ReceiverRun)
     due = Q(state__in=WAITING, next_attempt_at__lte=clock.after(CLOCK_SKEW_SECONDS))
     abandoned = Q(state=ReceiverRun.State.RUNNING, lease_until__lt=now)
-    found = runs.filter(due | abandoned, pk=run_id).annotate(pause_id=pauses.covering())
+    found = runs.filter(due | abandoned, pk=run_id).annotate(
+        pause_id=pauses.covering(), last_number=last_number()
+    )
     run = found.select_related("delivery", "result").first()
     if run is None:
         return None
     was_abandoned = run.state == ReceiverRun.State.RUNNING
-    token = uuid.uuid4().hex
+    token, number = uuid.uuid4().hex, (run.last_number or 0) + 1
     changes = {
         "state": ReceiverRun.State.RUNNING,
         "claim": token,
@@ -82,7 +87,8 @@ def claim(run_id: int) -> Claim | None:
         "sweeps": 0,
         **NOT_HELD,
     }
-    with transaction.atomic(using=alias()):
+    # A transaction only where it takes more than one statement.
+    with transaction.atomic(using=alias()) if run.lane or was_abandoned else nullcontext():
         waits: dict[str, object] = {}
         if run.pause_id is not None:
             waits = _paused(run, run.pause_id)
@@ -92,14 +98,15 @@ def claim(run_id: int) -> Claim | None:
         if not mine.update(**(waits or changes)):
             return None
         if was_abandoned:
-            log(run, Attempt.Outcome.LOST)
+            log(run, number, Attempt.Outcome.LOST)
+            number += 1
     if run.pause_id is not None:
         raise RunHeld(run.lane)
     if waits:
         return None
     for name, value in changes.items():
         setattr(run, name, value)
-    return Claim(run=run, token=token)
+    return Claim(run=run, token=token, number=number)
 
 
 def renew(held: Claim) -> bool:
@@ -113,7 +120,7 @@ def succeed(held: Claim) -> None:
     Raises:
         LeaseLost: the run belongs to somebody else by now.
     """
-    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SUCCEEDED, **_NO_ERROR)
+    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SUCCEEDED, is_inside=True)
 
 
 def skip(held: Claim) -> None:
@@ -122,7 +129,7 @@ def skip(held: Claim) -> None:
     Raises:
         LeaseLost: as :func:`succeed` does.
     """
-    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SKIPPED, **_NO_ERROR)
+    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SKIPPED, is_inside=True)
 
 
 def postpone(held: Claim, seconds: float) -> None:
@@ -209,13 +216,17 @@ def _finish(
     outcome: str,
     *,
     error: BaseException | None = None,
+    is_inside: bool = False,
     **changes: object,
 ) -> None:
     if error is not None:
         changes |= {"last_error": summary(error), "error_class": class_name(error)}
+    if is_inside:
+        changes |= _NO_ERROR
     if state in (ReceiverRun.State.SUCCEEDED, ReceiverRun.State.DEAD):
         changes |= {"finished_at": clock.now(), "lane": ""}
-    with transaction.atomic(using=alias()):
+    # Within the receiver's transaction no savepoint: if the lease is lost, all of it is undone.
+    with transaction.atomic(using=alias(), savepoint=not is_inside):
         if not _held(held).update(state=state, lease_until=None, **changes):
             raise LeaseLost
-        log(held.run, outcome, error=error)
+        log(held.run, held.number, outcome, error=error)

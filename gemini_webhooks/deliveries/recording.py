@@ -14,6 +14,7 @@ from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock, redaction
 from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, alias, rows
+from gemini_webhooks.deliveries.inserting import insert
 from gemini_webhooks.deliveries.ordering import told_of
 from gemini_webhooks.events import MAX_OCCASION_LENGTH, Event, bare_id, job_state
 from gemini_webhooks.exceptions import PayloadPruned, Unauthorised
@@ -225,7 +226,7 @@ def _inserted(delivery: WebhookDelivery, verified: VerifiedRequest) -> bool:
         with _statement(using, pinned=bool(pin)):
             if pin:
                 pin.save(using=using, force_insert=True)
-            delivery.save(using=using, force_insert=True)
+            insert(delivery, using)
     except IntegrityError:
         return False
     return True
