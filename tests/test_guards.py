@@ -346,6 +346,23 @@ def test_broker_is_tried_again_after_the_cool_down(
     assert dispatch.broker_is_up()
 
 
+@sqlite
+def test_what_goes_wrong_after_a_hand_off_stops_no_other(
+    static: StaticSender, broken_broker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unusable(_: int) -> None:
+        raise RuntimeError("secret text")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(deliveries, "sweep_soon", unusable)
+        static.post()
+    monkeypatch.undo()  # the broker is back
+    dispatch._publisher._cool_until = 0.0
+    static.post()
+
+    assert messages_sent() == 1
+
+
 def test_process_that_was_forked_hands_off_too() -> None:
     program = """
 import os

@@ -22,6 +22,7 @@ from django.utils import timezone
 import gemini_webhooks
 from gemini_webhooks import (
     clock,
+    dispatch,
     gateway,
     jobs,
     processing,
@@ -706,7 +707,7 @@ def test_database_that_does_not_take_it_is_noted(
         raise OperationalError("secret text")
 
     with monkeypatch.context() as outage:
-        outage.setattr(WebhookDelivery, "save", down)
+        outage.setattr(recording, "insert", down)
         assert len(reconcile().failed) == 1
     assert the_job().last_error == "not stored: OperationalError"
     Job.objects.update(due_at=timezone.now())
@@ -762,6 +763,7 @@ def test_what_was_found_is_handed_to_the_workers(monkeypatch: pytest.MonkeyPatch
 
     reconcile()
 
+    dispatch.flush()
     with app.connection_for_read() as connection:
         assert connection.default_channel.queue_purge("celery") == 1
 

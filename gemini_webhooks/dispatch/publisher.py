@@ -128,7 +128,7 @@ class Publisher:
         """Send orders of one app and one context."""
         is_sent = not self.cooling and self._publish(orders)
         for order in orders:
-            order.ended(is_sent)
+            _tell(order, is_sent=is_sent)
 
     def _publish(self, orders: Sequence[_Order]) -> bool:
         handoffs = [handoff for order in orders for handoff in order.handoffs]
@@ -154,7 +154,7 @@ class Publisher:
             while True:
                 lost.append(self._orders.get_nowait())
         for order in lost:
-            order.ended(False)
+            _tell(order, is_sent=False)
 
     def _cool_down(self, reason: str) -> None:
         self._cool_until = time.monotonic() + COOL_DOWN_SECONDS
@@ -164,3 +164,11 @@ class Publisher:
             reason,
             COOL_DOWN_SECONDS,
         )
+
+
+def _tell(order: _Order, *, is_sent: bool) -> None:
+    """Whatever comes of that, the thread goes on: there is no other."""
+    try:
+        order.ended(is_sent)
+    except Exception as error:  # noqa: BLE001  # what was not sent is swept in any case
+        logger.error("hand-off not settled: %s", type(error).__name__)  # noqa: TRY400  # its text may quote rows
