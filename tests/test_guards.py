@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -350,7 +351,7 @@ def test_broker_is_tried_again_after_the_cool_down(
 def test_what_goes_wrong_after_a_hand_off_stops_no_other(
     static: StaticSender, broken_broker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unusable(_: int) -> None:
+    def unusable(_: Any) -> None:
         raise RuntimeError("secret text")
 
     with monkeypatch.context() as trouble:
@@ -361,6 +362,32 @@ def test_what_goes_wrong_after_a_hand_off_stops_no_other(
     static.post()
 
     assert messages_sent() == 1
+
+
+@sqlite
+def test_what_waits_behind_a_silent_broker_is_left_to_the_sweep_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers, asked, left = threading.Event(), threading.Event(), list[list[int]]()
+
+    def silent(*_: Any, **__: Any) -> None:
+        asked.set()
+        answers.wait(30)
+
+    monkeypatch.setattr("gemini_webhooks.dispatch.messages.publish", silent)
+    monkeypatch.setattr(deliveries, "sweep_soon", lambda ids: left.append(sorted(ids)))
+    try:
+        dispatch.hand_off(1)
+        assert asked.wait(30)
+        for number in range(2, 51):
+            dispatch.hand_off(number)
+        dispatch._publisher._asked_at -= 60
+        dispatch.hand_off(51)
+    finally:
+        answers.set()
+
+    # In one statement, as it is a request that finds out.
+    assert left == [list(range(1, 51)), [51]]
 
 
 def test_process_that_was_forked_hands_off_too() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -146,9 +146,9 @@ def record_loaded(
     return Recorded(delivery_id=delivery.pk, created=True)
 
 
-def sweep_soon(delivery_id: int) -> None:
+def sweep_soon(delivery_ids: Sequence[int]) -> None:
     """The hand-off failed: let the next sweep do it."""
-    rows(WebhookDelivery).filter(pk=delivery_id).update(sweep_at=clock.now())
+    rows(WebhookDelivery).filter(pk__in=delivery_ids).update(sweep_at=clock.now())
 
 
 def stored(delivery: WebhookDelivery) -> VerifiedRequest:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from django.db import Error as DatabaseTrouble
 from django.db import connections, transaction
@@ -23,13 +22,13 @@ from gemini_webhooks.processing import Handoff
 
 logger = logs.get_logger(__name__)
 
-_publisher: Publisher | None = Publisher()
+_publisher: Publisher | None
 
 
 def reset() -> None:
     """Start over with a new publisher: in a forked process, and between tests."""
     global _publisher  # noqa: PLW0603  # one per process; threads do not survive a fork
-    _publisher = Publisher()
+    _publisher = Publisher(_lost)
 
 
 def leave_to_drain() -> None:
@@ -55,8 +54,8 @@ def hand_off(delivery_id: int) -> None:
             return
         if messages.site_app().conf.task_always_eager:
             messages.publish([handoff])
-        elif not _publisher.post(handoff, partial(_settled, delivery_id)):
-            _leave_to_sweeper(delivery_id)
+        elif not _publisher.post(handoff):
+            _leave_to_sweeper([delivery_id])
 
     transaction.on_commit(post, using=deliveries.alias(), robust=True)
 
@@ -83,18 +82,20 @@ def _publish(handoffs: Sequence[Handoff]) -> bool:
     return _publisher.publish(handoffs)
 
 
-def _settled(delivery_id: int, is_sent: bool) -> None:  # as it is called
-    if is_sent:
-        return
-    _leave_to_sweeper(delivery_id)
+def _lost(handoffs: Sequence[Handoff]) -> None:
+    _leave_to_sweeper([handoff.id for handoff in handoffs])
     connection = connections[deliveries.alias()]
     if not connection.in_atomic_block:
         # The publisher's thread has no use for it until the next failure.
         connection.close()
 
 
-def _leave_to_sweeper(delivery_id: int) -> None:
+def _leave_to_sweeper(delivery_ids: Sequence[int]) -> None:
     try:
-        deliveries.sweep_soon(delivery_id)
+        deliveries.sweep_soon(delivery_ids)
     except DatabaseTrouble as error:
-        logger.warning("delivery %s waits for its sweep: %s", delivery_id, type(error).__name__)
+        count, kind = len(delivery_ids), type(error).__name__
+        logger.warning("%d delivery(s) wait for their sweep: %s", count, kind)
+
+
+_publisher = Publisher(_lost)

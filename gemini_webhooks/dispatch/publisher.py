@@ -36,20 +36,26 @@ class _Order:
     """What is to be sent, with which app.
 
     Attributes:
-        ended: may be called twice, if the broker answers after all.
+        ended: for whoever waits; may be called twice, if the broker answers after all.
         context: the trace and the log lines that it belongs to, if it goes out on its own.
     """
 
     handoffs: Sequence[Handoff]
     app: Celery
-    ended: Ended
+    ended: Ended | None
     context: Context | None
 
 
 class Publisher:
-    """Publishes from one thread; knows when the broker is not worth asking."""
+    """Publishes from one thread; knows when the broker is not worth asking.
 
-    def __init__(self) -> None:
+    Args:
+        lost: told of what was posted and could not be sent, all at once, from any thread; maybe
+            twice, or though the broker took it after all.
+    """
+
+    def __init__(self, lost: Callable[[Sequence[Handoff]], None]) -> None:
+        self._lost = lost
         self._orders: SimpleQueue[_Order] = SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -80,20 +86,17 @@ class Publisher:
             return False
         return sent[0]
 
-    def post(self, handoff: Handoff, ended: Ended) -> bool:
-        """Publish a message soon, together with others; ``False`` if that is not tried.
-
-        Args:
-            handoff: what the message says.
-            ended: called from the thread once it is known whether it was sent.
-        """
-        return self._put([handoff], ended, copy_context() if observe.is_traced() else None)
+    def post(self, handoff: Handoff) -> bool:
+        """Publish a message soon, together with others; ``False`` if that is not tried."""
+        return self._put([handoff], None, copy_context() if observe.is_traced() else None)
 
     def flush(self) -> bool:
         """Wait until what was posted is sent or lost; ``False`` if that takes too long."""
         return self._thread is None or self.cooling or self.publish([])
 
-    def _put(self, handoffs: Sequence[Handoff], ended: Ended, context: Context | None) -> bool:
+    def _put(
+        self, handoffs: Sequence[Handoff], ended: Ended | None, context: Context | None
+    ) -> bool:
         if self._asked and time.monotonic() - self._asked_at > PUBLISH_SECONDS:
             self._take_too_long()
         if self.cooling:
@@ -127,8 +130,7 @@ class Publisher:
     def _send(self, orders: Sequence[_Order]) -> None:
         """Send orders of one app and one context."""
         is_sent = not self.cooling and self._publish(orders)
-        for order in orders:
-            _tell(order, is_sent=is_sent)
+        self._tell(orders, is_sent=is_sent)
 
     def _publish(self, orders: Sequence[_Order]) -> bool:
         handoffs = [handoff for order in orders for handoff in order.handoffs]
@@ -153,8 +155,21 @@ class Publisher:
         with suppress(Empty):
             while True:
                 lost.append(self._orders.get_nowait())
-        for order in lost:
-            _tell(order, is_sent=False)
+        self._tell(lost, is_sent=False)
+
+    def _tell(self, orders: Sequence[_Order], *, is_sent: bool) -> None:
+        lost: list[Handoff] = []
+        for order in orders:
+            if order.ended is not None:
+                order.ended(is_sent)
+            elif not is_sent:
+                lost += order.handoffs
+        if not lost:
+            return
+        try:
+            self._lost(lost)
+        except Exception as error:  # noqa: BLE001  # the thread goes on; what was lost is swept later
+            logger.error("hand-off not settled: %s", type(error).__name__)  # noqa: TRY400  # its text may quote rows
 
     def _cool_down(self, reason: str) -> None:
         self._cool_until = time.monotonic() + COOL_DOWN_SECONDS
@@ -164,11 +179,3 @@ class Publisher:
             reason,
             COOL_DOWN_SECONDS,
         )
-
-
-def _tell(order: _Order, *, is_sent: bool) -> None:
-    """Whatever comes of that, the thread goes on: there is no other."""
-    try:
-        order.ended(is_sent)
-    except Exception as error:  # noqa: BLE001  # what was not sent is swept in any case
-        logger.error("hand-off not settled: %s", type(error).__name__)  # noqa: TRY400  # its text may quote rows

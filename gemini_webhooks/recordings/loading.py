@@ -105,7 +105,7 @@ def is_only_stored(delivery: WebhookDelivery) -> bool:
 def _started(delivery: WebhookDelivery) -> bool:
     if not is_only_stored(delivery):
         return False
-    deliveries.sweep_soon(delivery.pk)
+    deliveries.sweep_soon([delivery.pk])
     dispatch.hand_off(delivery.pk)
     return True
 
