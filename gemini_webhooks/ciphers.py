@@ -43,9 +43,15 @@ def decrypt(ciphertext: str) -> Plaintext:
         ConfigurationError: none does, or ``ENCRYPTION_KEYS`` is not usable.
     """
     try:
-        return Plaintext(MultiFernet(_keys()).decrypt(ciphertext).decode())
+        return _decrypted(ciphertext, _keys())
     except (InvalidToken, ValueError):
         raise _unreadable() from None
+
+
+# For every request as well. A secret that is revoked is not asked for any more.
+@lru_cache(maxsize=4096)
+def _decrypted(ciphertext: str, keys: tuple[Fernet, ...]) -> Plaintext:
+    return Plaintext(MultiFernet(keys).decrypt(ciphertext).decode())
 
 
 def is_current(ciphertext: str) -> bool:

@@ -71,7 +71,7 @@ class Settings:
         if name == "RETENTION_DAYS":
             return {**Settings.RETENTION_DAYS, **configured.get(name, {})}
         value = configured[name] if name in configured else getattr(Settings, name)
-        return _emulated(name, value) if is_emulated() else value
+        return _emulated(name, value) if name in EMULATED and is_emulated() else value
 
 
 def is_emulated() -> bool:
@@ -115,5 +115,7 @@ def _root_address(site: str) -> list[str]:
 
 
 KEYS = frozenset(Settings.__annotations__)
+#: Those that differ while Google is the emulator.
+EMULATED = frozenset({"JWKS_URL", "PUBLIC_BASE_URL", "ALLOWED_BUCKETS", "AUDIENCES"})
 
 settings = Settings()

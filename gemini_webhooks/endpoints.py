@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 
 from django.core.validators import slug_re
@@ -34,13 +34,23 @@ class Acceptance:
         endpoint_id: ``None`` for the root endpoint.
         own: the valid signing secrets of the settings or the database, opened; ``None`` for
             each that cannot be.
-        token_rules: for dynamic webhooks.
+        audiences: accepted ``aud`` values of tokens, as configured.
     """
 
     slug: str
     endpoint_id: int | None
     own: tuple[SigningKey | None, ...] = field(repr=False)
-    token_rules: TokenRules
+    audiences: object
+
+    @property
+    def token_rules(self) -> TokenRules:
+        """For dynamic webhooks."""
+        return TokenRules(
+            audiences=_strings(self.audiences),
+            issuers=_strings(settings.ISSUERS),
+            tolerance_seconds=settings.TOLERANCE_SECONDS,
+            max_age_seconds=settings.MAX_TOKEN_AGE_SECONDS,
+        )
 
     @property
     def keys(self) -> tuple[SigningKey, ...]:
@@ -70,14 +80,20 @@ def accepted_at(slug: str | None) -> Acceptance:
         django.db.Error: it cannot be looked up.
     """
     if not slug:
-        return _acceptance(_settings_secrets(), audiences=settings.AUDIENCES)
+        own = tuple(_settings_secrets())
+        return Acceptance(slug="", endpoint_id=None, own=own, audiences=settings.AUDIENCES)
     is_slug = len(slug) <= MAX_SLUG_LENGTH and slug_re.fullmatch(slug)
     endpoint = rows(WebhookEndpoint).filter(slug=slug).first() if is_slug else None
     if endpoint is None or endpoint.slug != slug:
         raise UnknownEndpoint("unknown_endpoint", f"there is no endpoint “{slug[:100]}”")
     if endpoint.state == WebhookEndpoint.State.DISABLED:
         raise UnknownEndpoint("endpoint_disabled", f"the endpoint “{slug}” is disabled here")
-    return _acceptance(_stored_secrets(endpoint), audiences=endpoint.audiences, endpoint=endpoint)
+    return Acceptance(
+        slug=slug,
+        endpoint_id=endpoint.pk,
+        own=tuple(_stored_secrets(endpoint)),
+        audiences=endpoint.audiences,
+    )
 
 
 def keys_elsewhere(slug: str, limit: int = 200) -> list[tuple[str, SigningKey]]:
@@ -112,25 +128,6 @@ def opened(secret: SigningSecret) -> SigningKey:
     return SigningKey(key=key, hint=secret.hint, secret_id=secret.pk)
 
 
-def _acceptance(
-    keys: Iterator[SigningKey | None],
-    *,
-    audiences: object,
-    endpoint: WebhookEndpoint | None = None,
-) -> Acceptance:
-    return Acceptance(
-        slug=endpoint.slug if endpoint else "",
-        endpoint_id=endpoint.pk if endpoint else None,
-        own=tuple(keys),
-        token_rules=TokenRules(
-            audiences=_strings(audiences),
-            issuers=_strings(settings.ISSUERS),
-            tolerance_seconds=settings.TOLERANCE_SECONDS,
-            max_age_seconds=settings.MAX_TOKEN_AGE_SECONDS,
-        ),
-    )
-
-
 def _settings_secrets() -> Iterator[SigningKey | None]:
     return map(_parsed, settings.SIGNING_SECRETS)
 
@@ -160,8 +157,12 @@ def _backend_secrets(slug: str) -> list[SigningKey | None]:
 
 
 def _parsed(text: object) -> SigningKey | None:
-    if not isinstance(text, str):
-        return None
+    return _parsed_text(text) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=256)
+def _parsed_text(text: str) -> SigningKey | None:
+    """Which secrets are valid is looked up for each request; what one says does not change."""
     try:
         return SigningKey(key=parse_secret(text), hint=secret_hint(text))
     except ConfigurationError:

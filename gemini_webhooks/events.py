@@ -271,15 +271,19 @@ def parse(
     )
 
 
-def _load(body: bytes) -> Any:
-    try:
-        return json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise Unreadable("the body is not JSON") from None
-
-
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+#: ``json.loads`` would make one for each body.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return _decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+    except (ValueError, RecursionError):
+        raise Unreadable("the body is not JSON") from None
 
 
 def _metadata(envelope: Mapping[str, Any]) -> dict[str, Any]:

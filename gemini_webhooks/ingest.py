@@ -175,7 +175,9 @@ def _unseal(
         sealed = None
     if sealed is None:
         _require_seal(verified)
-        return verified, replace(event, user_metadata=seals.strip_seal(event.user_metadata))
+        if seals.SEAL_KEY in event.user_metadata:
+            event = replace(event, user_metadata=seals.strip_seal(event.user_metadata))
+        return verified, event
     return replace(verified, sealed_metadata=sealed), replace(event, user_metadata=sealed)
 
 

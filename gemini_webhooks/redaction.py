@@ -96,6 +96,15 @@ def read(rule: object) -> Path | str:
     return tuple(steps)
 
 
+def is_asked_to_store_less() -> bool:
+    """Whether anything is to be taken out before it is stored.
+
+    Raises:
+        CannotRedact: that cannot be read from the setting.
+    """
+    return bool(_rules("store"))
+
+
 def body_to_store(body: bytes) -> bytes:
     """What is stored of a body; ``body`` itself if nothing has to be taken out.
 

@@ -31,6 +31,8 @@ def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
 def storable_text(text: str, limit: int) -> str:
     """``text`` without NUL or lone surrogate, at most ``limit`` characters."""
     cleaned = text[:limit].replace("\x00", "\ufffd")
+    if cleaned.isascii():
+        return cleaned
     return cleaned.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
-from django.views.decorators.cache import never_cache
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.views.decorators.common import no_append_slash
 from django.views.decorators.csrf import csrf_exempt
 
 from gemini_webhooks import ingest, logs, observe
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import Malformed, Rejected, TooLarge, Undecided
-from gemini_webhooks.verification import IncomingRequest
+from gemini_webhooks.verification import READ_HEADERS, IncomingRequest
 
 logger = logs.get_logger(__name__)
+
+#: Where WSGI and ASGI have the headers that are read: all others would be read for nothing.
+META_KEYS = {
+    name: key if key.startswith("CONTENT_") else f"HTTP_{key}"
+    for name in READ_HEADERS
+    for key in [name.upper().replace("-", "_")]
+}
+#: As ``never_cache`` has it, without the dates, which only HTTP/1.0 knows.
+CACHE_CONTROL = "max-age=0, no-cache, no-store, must-revalidate, private"
 
 
 @csrf_exempt
 @login_not_required
 @no_append_slash
-@never_cache
 @observe.request
 def receive(request: HttpRequest, slug: str | None = None) -> HttpResponse:
     """Answer a delivery: 200 once it is stored, else why not, as a code."""
     if request.method != "POST":
-        return JsonResponse({"error": "method_not_allowed"}, status=405, headers={"Allow": "POST"})
+        return _answer({"error": "method_not_allowed"}, 405, Allow="POST")
     try:
         receipt = ingest.receive(_incoming(request, slug), slug)
     except Rejected as rejected:
-        return JsonResponse({"error": rejected.code}, status=rejected.status)
+        return _answer({"error": rejected.code}, rejected.status)
     except Undecided as undecided:
         logger.error("webhook not decided: %s", undecided)  # noqa: TRY400  # the cause is no bug
         retry = {"Retry-After": str(undecided.retry_after)}
-        return JsonResponse({"error": undecided.code}, status=undecided.status, headers=retry)
-    return JsonResponse({"status": receipt.status})
+        return _answer({"error": undecided.code}, undecided.status, **retry)
+    return _answer({"status": receipt.status})
 
 
 # With ATOMIC_REQUESTS on any alias, 200 would be sent before the commit.
@@ -45,8 +54,17 @@ for _alias in connections:
     receive = transaction.non_atomic_requests(using=_alias)(receive)
 
 
+def _answer(content: Mapping[str, str], status: int = 200, **headers: str) -> HttpResponse:
+    return HttpResponse(
+        json.dumps(content),
+        status=status,
+        headers={"Content-Type": "application/json", "Cache-Control": CACHE_CONTROL, **headers},
+    )
+
+
 def _incoming(request: HttpRequest, slug: str | None) -> IncomingRequest:
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    meta = request.META
+    headers = {name: meta[key] for name, key in META_KEYS.items() if key in meta}
     received_at = datetime.now(UTC)
     try:
         body = _body(request)

@@ -2,53 +2,152 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from django.db import connections
-from django.db.models import Model
-from django.db.models.sql import InsertQuery
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-#: By model, database, and the fields that have a value.
-_statements: dict[tuple[type[Model], str, tuple[Any, ...]], str] = {}
+#: What a value becomes for a driver.
+Adapt = Callable[[Any, BaseDatabaseWrapper], Any]
 
 
-def insert(row: Model, using: str) -> None:
-    """Insert ``row`` and set its primary key, as ``row.save(force_insert=True)`` does.
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column that is written.
 
-    Django takes longer to put the statement together than to execute it. Here no signal is sent,
-    all fields have to be values, not expressions, and what is ``None`` is left to the database.
+    Attributes:
+        attribute: of the model.
+        name: quoted by Django when the statement is put together.
+        has_choices: whether its values are words of ours, few and harmless.
+        adapt: ``None`` if drivers take the values as they are.
+    """
+
+    attribute: str
+    name: str
+    has_choices: bool
+    adapt: Adapt | None
+
+
+def _as_field(kind: type[models.Field[Any, Any]]) -> Adapt:
+    return kind().get_db_prep_value
+
+
+#: Django asks each field of each row, and most do nothing to the value.
+_ADAPT: Mapping[type[models.Field[Any, Any]], Adapt] = {
+    models.BinaryField: _as_field(models.BinaryField),
+    models.DurationField: _as_field(models.DurationField),
+    models.DateTimeField: lambda value, connection: connection.ops.adapt_datetimefield_value(value),
+    models.JSONField: lambda value, _: json.dumps(value),
+}
+
+#: By model, database, what each column gets, and what follows.
+_statements: dict[tuple[object, ...], str] = {}
+
+
+def insert(
+    model: type[models.Model],
+    values: Mapping[str, Any],
+    using: str,
+    *,
+    otherwise: str = "",
+    returning: Sequence[str] = (),
+) -> tuple[Any, ...] | None:
+    """Insert a row.
+
+    Django takes longer to put such a statement together than the database to execute it. Here no
+    signal is sent, all values have to be plain ones, and what is missing or ``None`` is left to
+    the database. What does not differ from row to row is part of the statement: a driver takes
+    its time for each parameter.
+
+    Args:
+        model: of the row.
+        values: by attribute.
+        using: the database.
+        otherwise: what to do in case of a conflict: SQL.
+        returning: further columns that are wanted, where the database returns any.
+
+    Returns:
+        The primary key and what ``returning`` asks for; ``None`` if nothing was written.
 
     Raises:
         django.db.IntegrityError: it conflicts with another row.
         django.db.Error: it could not be stored.
     """
     connection = connections[using]
-    model, present = type(row), vars(row)
-    fields = tuple([field for field in _fields(model) if present[field.attname] is not None])
-    values = [field.get_db_prep_save(present[field.attname], connection) for field in fields]
-    key = (model, using, fields)
-    sql = _statements.get(key) or _statements.setdefault(key, _statement(row, fields, using))
+    parameters, shape = [], []
+    for column in _columns(model):
+        value = values.get(column.attribute)
+        text = _literal(column, value)
+        shape.append(text)
+        if text is _PARAMETER:
+            parameters.append(value if column.adapt is None else column.adapt(value, connection))
+    key = (model, using, otherwise, *shape)
+    sql = _statements.get(key)
+    if sql is None:
+        sql = _statement(model, shape, connection, otherwise, returning)
+        _statements[key] = sql
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(sql, parameters)
         if connection.features.can_return_columns_from_insert:
-            row.pk = cursor.fetchone()[0]
-        else:
-            table, column = model._meta.db_table, str(model._meta.pk.column)
-            row.pk = connection.ops.last_insert_id(cursor, table, column)
-    row._state.adding, row._state.db = False, using
+            found: tuple[Any, ...] | None = cursor.fetchone()
+            return found
+        meta = model._meta
+        return (connection.ops.last_insert_id(cursor, meta.db_table, str(meta.pk.column)),)
+
+
+_PARAMETER = "%s"
+
+
+def _literal(column: Column, value: Any) -> str | None:
+    """How the value stands in the statement; ``None`` if the column does not."""
+    if value is None:
+        return None
+    if value is True or value is False:
+        return "TRUE" if value else "FALSE"
+    if column.has_choices or value == "":
+        return f"'{value}'"
+    if value == {}:
+        return "'{}'"
+    return "0" if value == 0 else _PARAMETER
 
 
 @lru_cache
-def _fields(model: type[Model]) -> list[Any]:
-    return [field for field in model._meta.local_concrete_fields if not field.primary_key]
+def _columns(model: type[models.Model]) -> list[Column]:
+    return [
+        Column(
+            attribute=field.attname,
+            name=str(field.column),
+            has_choices=bool(field.choices),
+            adapt=next((_ADAPT[kind] for kind in _ADAPT if isinstance(field, kind)), None),
+        )
+        for field in model._meta.local_concrete_fields
+        if not field.primary_key
+    ]
 
 
-def _statement(row: Model, fields: tuple[Any, ...], using: str) -> str:
-    """What Django would execute."""
-    query = InsertQuery(type(row))
-    query.insert_values(list(fields), [row])
-    compiler: Any = query.get_compiler(using=using)
-    compiler.returning_fields = [row._meta.pk]
-    [(sql, _)] = compiler.as_sql()
-    return str(sql)
+def _statement(
+    model: type[models.Model],
+    shape: Sequence[str | None],
+    connection: BaseDatabaseWrapper,
+    otherwise: str,
+    returning: Sequence[str],
+) -> str:
+    quote = connection.ops.quote_name
+    texts = {
+        quote(column.name): text
+        for column, text in zip(_columns(model), shape, strict=True)
+        if text is not None
+    }
+    parts = [
+        f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(texts)})",
+        f"VALUES ({', '.join(texts.values())})",
+        otherwise,
+    ]
+    if connection.features.can_return_columns_from_insert:
+        wanted = [str(model._meta.pk.column), *returning]
+        parts.append(f"RETURNING {', '.join(map(quote, wanted))}")
+    return " ".join(filter(None, parts))

@@ -52,7 +52,7 @@ def hand_off(delivery_id: int) -> None:
         handoff = Handoff(kind="delivery", id=delivery_id)
         if _publisher is None:
             return
-        if messages.site_app().conf.task_always_eager:
+        if messages.is_eager(messages.site_app()):
             messages.publish([handoff])
         elif not _publisher.post(handoff):
             _leave_to_sweeper([delivery_id])
@@ -76,7 +76,7 @@ def hand_off_all(find: Callable[[], Sequence[Handoff]]) -> None:
 def _publish(handoffs: Sequence[Handoff]) -> bool:
     if _publisher is None:
         return True
-    if messages.site_app().conf.task_always_eager:
+    if messages.is_eager(messages.site_app()):
         messages.publish(handoffs)
         return True
     return _publisher.publish(handoffs)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from celery import Celery, current_task
@@ -55,6 +56,21 @@ def site_app() -> Celery:
     app: Celery = app_or_default()
     is_fallback = app.main == "default"
     return _remembered[0] if is_fallback and _remembered else app
+
+
+def is_eager(app: Celery) -> bool:
+    """Whether tasks are executed where they are called.
+
+    Celery looks through all its sources for each question; only what is changed while it runs can
+    make a difference, and that is the first of them.
+    """
+    changed = (app.conf.changes or {}).get("task_always_eager")
+    return _is_eager(app) if changed is None else bool(changed)
+
+
+@lru_cache(maxsize=8)
+def _is_eager(app: Celery) -> bool:
+    return bool(app.conf.task_always_eager)
 
 
 @contextmanager
@@ -112,7 +128,7 @@ def publish(
     """
     site = app or site_app()
     try:
-        for one, ids in _packed(_in_turn(handoffs, eager=bool(site.conf.task_always_eager))):
+        for one, ids in _packed(_in_turn(handoffs, eager=is_eager(site))):
             if one.delay > MAX_COUNTDOWN_SECONDS:
                 continue
             task = TASKS[one.kind]

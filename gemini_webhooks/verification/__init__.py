@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from gemini_webhooks.verification import hmac, jwt
 from gemini_webhooks.verification.headers import (
+    READ_HEADERS,
     SAFE_HEADERS,
     SignedHeaders,
     read_headers,
@@ -26,6 +27,7 @@ from gemini_webhooks.verification.types import (
 )
 
 __all__ = [
+    "READ_HEADERS",
     "SAFE_HEADERS",
     "IncomingRequest",
     "KeySet",

@@ -14,6 +14,8 @@ MAX_SIGNATURE_LENGTH = 16 * 1024
 #: Nothing in these is secret. The signature is left out: a dynamic one is a bearer token.
 SAFE_HEADERS = ("content-length", "content-type", "user-agent", "webhook-id", "webhook-timestamp")
 MAX_HEADER_LENGTH = 300
+#: All that is read of a request.
+READ_HEADERS = frozenset({*SAFE_HEADERS, "webhook-signature"})
 
 WEBHOOK_ID = re.compile(r"[!-~]{1,255}")
 # Canonical, so that the number and the text that was signed are the same thing.
@@ -39,7 +41,7 @@ class SignedHeaders:
     @property
     def is_token(self) -> bool:
         """Whether the webhook is dynamic: signed with a token instead of a shared secret."""
-        return TOKEN.fullmatch(self.signature) is not None
+        return "," not in self.signature and TOKEN.fullmatch(self.signature) is not None
 
 
 def read_headers(request: IncomingRequest, *, tolerance_seconds: int) -> SignedHeaders:
