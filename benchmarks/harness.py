@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")
+PACKAGES = ("Django", "celery", "psycopg")
+_numbers = itertools.count()
+
+
+def facts(url: str, *packages: str) -> str:
+    """The machine, and the versions of what was measured, of these ``packages`` too."""
+    model = next(
+        (
+            line.partition(": ")[2]
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    server = asked(
+        "from django.db import connection\n"
+        "word = 'sqlite_version()' if connection.vendor == 'sqlite' else 'version()'\n"
+        "cursor = connection.cursor(); cursor.execute(f'SELECT {word}')\n"
+        "said = cursor.fetchone()[0].removeprefix('PostgreSQL ').split(' ')[0]\n"
+        "print(connection.display_name, said)\n",
+        url,
+    )
+    versions = ", ".join(f"{name} {version(name)}" for name in (*PACKAGES, *packages))
+    return (
+        f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {server}; "
+        f"Python {platform.python_version()}, {versions}"
+    )
 
 
 def cpu_of(pids: Sequence[int]) -> float:
@@ -33,7 +63,7 @@ def database(server: str) -> Iterator[str]:
             _migrate(url)
             yield url
         return
-    name = f"bench_{os.getpid()}"
+    name = f"bench_{os.getpid()}_{next(_numbers)}"
     url = f"{server.rpartition('/')[0]}/{name}"
     _execute(server, f"CREATE DATABASE {name}")
     try:
@@ -45,7 +75,6 @@ def database(server: str) -> Iterator[str]:
 
 def _migrate(url: str) -> None:
     code = (
-        "import django; django.setup()\n"
         "from django.core.management import call_command\n"
         "from django.db import connection\n"
         "call_command('migrate', verbosity=0)\n"
@@ -56,21 +85,41 @@ def _migrate(url: str) -> None:
 
 
 def _execute(url: str, sql: str) -> None:
+    python(f"from django.db import connection\nconnection.cursor().execute({sql!r})\n", url)
+
+
+def count(table: str, url: str) -> int:
+    """How many rows a table has."""
+    sql = f"SELECT count(*) FROM {table}"  # noqa: S608 - our own
     code = (
-        "import django; django.setup()\nfrom django.db import connection\n"
-        f"connection.cursor().execute({sql!r})\n"
+        f"from django.db import connection\ncursor = connection.cursor()\ncursor.execute({sql!r})"
     )
-    python(code, url)
+    return int(asked(f"{code}\nprint(cursor.fetchone()[0])\n", url))
+
+
+def asked(code: str, url: str) -> str:
+    """What code prints that runs in a process of the site."""
+    done = _run(code, url, stdout=subprocess.PIPE)
+    return str(done.stdout).strip()
 
 
 def python(code: str, url: str) -> None:
     """Run code in a process of the site."""
+    _run(code, url)
+
+
+def _run(code: str, url: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
     secret = "whsec_" + base64.b64encode(bytes(32)).decode()
-    variables = environment(url, "memory://", secret)
-    subprocess.run([sys.executable, "-c", code], env=variables, check=True)  # noqa: S603 - our own
+    return subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+        env=environment(url, "memory://", secret),
+        check=True,
+        text=True,
+        stdout=stdout,
+    )
 
 
-def environment(url: str, broker: str, secret: str) -> dict[str, str]:
+def environment(url: str, broker: str, secret: str, **more: str) -> dict[str, str]:
     """The variables of a process of the site."""
     return {
         **os.environ,
@@ -79,4 +128,5 @@ def environment(url: str, broker: str, secret: str) -> dict[str, str]:
         "BENCH_BROKER_URL": broker,
         "BENCH_SECRET": secret,
         "PYTHONPATH": str(HERE.parent),
+        **more,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import platform
 import statistics
@@ -340,15 +341,19 @@ def _measure(options: argparse.Namespace) -> None:
     say("| page | median | of it Python | of it queries | slowest | queries |")
     say("| --- | --- | --- | --- | --- | --- |")
     explained: list[str] = []
+    medians: dict[str, float] = {}
     for name, path, query in _pages(options.rows or 1_000_000):
         url = f"/admin/gemini_webhooks/{path}?{urlencode(query)}"
         if options.only and options.only not in name:
             continue
         opened, plans = _open(client, name, url, options)
         say(opened.line)
+        medians[name] = round(statistics.median(opened.seconds) * 1000, 1)
         explained += plans
     for plan in explained:
         say(plan)
+    if options.json:
+        say(json.dumps(medians))
 
 
 def _superuser() -> Any:
@@ -414,6 +419,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--keep", action="store_true", help="use the database of the last time, and keep it"
     )
+    parser.add_argument("--json", action="store_true", help="print medians in ms as JSON, too")
     return parser.parse_args()
 
 

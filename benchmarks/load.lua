@@ -1,11 +1,13 @@
--- Sends the requests of a file in turn, each once: lines of webhook id, timestamp, signature, body.
+-- Sends the requests of a file in turn, each once: lines of webhook id, timestamp, signature, body,
+-- before them a path if it is not that of the URL.
 -- wrk … -s load.lua URL -- FILE [MILLISECONDS between the requests of one connection]
 local requests, at, pause = {}, 0, nil
 
 function init(args)
   for line in io.lines(args[1]) do
-    local id, timestamp, signature, body = line:match("([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)")
-    requests[#requests + 1] = wrk.format("POST", nil, {
+    local path, rest = line:match("^(/[^\t]*)\t(.*)")
+    local id, timestamp, signature, body = (rest or line):match("([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)")
+    requests[#requests + 1] = wrk.format("POST", path, {
       ["Content-Type"] = "application/json", ["webhook-id"] = id,
       ["webhook-timestamp"] = timestamp, ["webhook-signature"] = signature,
     }, body)

@@ -116,6 +116,21 @@ def fill(number: int) -> None:
     from gemini_webhooks import clock
     from gemini_webhooks.models import Attempt, ReceiverRun, WebhookDelivery
 
+    fill_deliveries(number)
+    run = ReceiverRun(delivery=None, receiver="benchmark", state="succeeded")
+    attempt = Attempt(
+        number=1, trigger="delivery", started=clock.now(), outcome="failed", traceback="x" * 500
+    )
+    _one_each(run, "delivery_id", WebhookDelivery)
+    _one_each(attempt, "run_id", ReceiverRun)
+    for model in (ReceiverRun, Attempt):
+        _analyze(model)
+
+
+def fill_deliveries(number: int) -> None:
+    """Deliveries alone, all of them done."""
+    from gemini_webhooks.models import WebhookDelivery
+
     patterns = [_pattern(position) for position in range(PATTERNS)]
     WebhookDelivery.objects.bulk_create(patterns)
     first = WebhookDelivery.objects.order_by("pk").first()
@@ -132,17 +147,14 @@ def fill(number: int) -> None:
         which = f"t.id = {first.pk} + s.n % {PATTERNS}"
         _insert(WebhookDelivery, chosen, f"{numbers} JOIN {{table}} t ON {which}")
     WebhookDelivery.objects.filter(webhook_id__startswith="pattern").delete()
-    run = ReceiverRun(delivery=None, receiver="benchmark", state="succeeded")
-    attempt = Attempt(
-        number=1, trigger="delivery", started=clock.now(), outcome="failed", traceback="x" * 500
-    )
-    _one_each(run, "delivery_id", WebhookDelivery)
-    _one_each(attempt, "run_id", ReceiverRun)
+    _analyze(WebhookDelivery)
+
+
+def _analyze(model: Any) -> None:
+    table = model._meta.db_table
+    words = {"mysql": f"ANALYZE TABLE {table}", "postgresql": f"VACUUM ANALYZE {table}"}
     with connection.cursor() as cursor:
-        for model in (WebhookDelivery, ReceiverRun, Attempt):
-            table = model._meta.db_table
-            words = {"mysql": f"ANALYZE TABLE {table}", "postgresql": f"VACUUM ANALYZE {table}"}
-            cursor.execute(words.get(connection.vendor, "ANALYZE"))
+        cursor.execute(words.get(connection.vendor, "ANALYZE"))
 
 
 def _pattern(position: int) -> Any:

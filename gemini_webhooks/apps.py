@@ -19,11 +19,15 @@ class GeminiWebhooksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register system checks and tasks, and note the Celery app; all need loaded apps."""
+        """Register system checks and tasks, and note the Celery app; all need loaded apps.
+
+        Each process of the site pays for what is imported here, so none of it is what receives
+        or handles: that is imported by whoever does.
+        """
         lead_to_emulator()
         import_module("gemini_webhooks.checks")
         import_module("gemini_webhooks.tasks")
-        import_module("gemini_webhooks.dispatch.messages").remember_app()
+        import_module("gemini_webhooks.celery_app").remember()
         import_module("gemini_webhooks.observe").start()
         # In development only: no other process knows of the emulator.
         if "runserver" in sys.argv[1:3]:

@@ -1,4 +1,7 @@
-"""System checks: what is wrong with the settings, said at start instead of at three at night."""
+"""System checks: what is wrong with the settings, said at start instead of at three at night.
+
+Processes that check nothing register them too: what a check needs, it imports itself.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,8 @@ from django.core.validators import validate_email
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from gemini_webhooks import ciphers, redaction
 from gemini_webhooks.conf import EMULATOR, KEYS, SETTING, Settings, settings
-from gemini_webhooks.events import OUTPUT_FIELDS
 from gemini_webhooks.exceptions import ConfigurationError
-from gemini_webhooks.verification import parse_secret
 
 #: Of ``gemini_webhooks.api.urls``, which is above this layer.
 API_NAMESPACE = "gemini_webhooks_api"
@@ -74,6 +74,8 @@ def _checked(check: Check) -> Check:
 @_checked
 def check_signing_secrets() -> Iterable[CheckMessage]:
     """E003: every signing secret can be read."""
+    from gemini_webhooks.verification import parse_secret
+
     hint = "A list of the whsec_… secrets that Google showed when the webhook was created."
     if not _is_text_list(settings.SIGNING_SECRETS):
         yield _error(3, "SIGNING_SECRETS", "must be a list of texts, none of them empty", hint)
@@ -161,6 +163,8 @@ def check_switches() -> Iterable[CheckMessage]:
 @_checked
 def check_encryption_keys() -> Iterable[CheckMessage]:
     """E009: every encryption key is a Fernet key."""
+    from gemini_webhooks import ciphers
+
     hint = "Make one with cryptography.fernet.Fernet.generate_key().decode()."
     if not _is_text_list(settings.ENCRYPTION_KEYS):
         yield _error(9, "ENCRYPTION_KEYS", "must be a list of texts, none of them empty", hint)
@@ -241,6 +245,9 @@ def check_retention() -> Iterable[CheckMessage]:
 @_checked
 def check_redaction() -> Iterable[CheckMessage]:
     """E016: every rule of REDACT can be read. E017: none takes out what processing needs."""
+    from gemini_webhooks import redaction
+    from gemini_webhooks.events import OUTPUT_FIELDS
+
     rules: object = settings.REDACT
     if (
         not isinstance(rules, Mapping)
@@ -354,6 +361,8 @@ def _is_address(text: str) -> bool:
 
 
 def _is_rule(rule: str) -> bool:
+    from gemini_webhooks import redaction
+
     try:
         found = redaction.read(rule)
     except ConfigurationError:

@@ -85,7 +85,7 @@ class Site:
 
 @pytest.fixture
 def a_site(database: str, broker: str) -> Iterator[Site]:
-    before = messages.app_or_default()
+    before = messages.site_app()
     made = Site(database, broker)
     yield made
     made.close()
@@ -179,7 +179,7 @@ def test_messages_that_come_twice_do_nothing_the_second_time(static: StaticSende
 @sqlite
 def test_eager_tasks_run_receivers_at_once(static: StaticSender) -> None:
     signals.batch_succeeded.connect(recorder := Recorder())
-    app = messages.app_or_default()
+    app = messages.site_app()
     app.conf.task_always_eager = True
     try:
         assert static.post().json() == {"status": "accepted"}
@@ -191,7 +191,7 @@ def test_eager_tasks_run_receivers_at_once(static: StaticSender) -> None:
 
 
 def test_beat_schedule_names_tasks_that_exist() -> None:
-    registered = set(messages.app_or_default().tasks)
+    registered = set(messages.site_app().tasks)
 
     assert {entry["task"] for entry in beat_schedule().values()} <= registered
     assert all(entry["schedule"] > 0 for entry in beat_schedule().values())

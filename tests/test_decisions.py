@@ -124,7 +124,7 @@ def celery_with() -> Iterator[Any]:
         apps.append(app)
         return app
 
-    before = messages.app_or_default()
+    before = messages.site_app()
     yield make
     before.set_current()
     for made in apps:

@@ -561,7 +561,7 @@ def test_a_task_takes_a_step_and_sends_the_next(
 ) -> None:
     a, b, _ = come("a", "b", "c")
     sent: list[tuple[str, tuple[int, ...], int | None]] = []
-    app = messages.app_or_default()
+    app = messages.site_app()
     for name in messages.TASKS.values():
         task = app.tasks[name]
         monkeypatch.setattr(
@@ -611,7 +611,7 @@ def test_eager_tasks_take_one_step_after_the_other(
         inside.pop()
 
     monkeypatch.setattr(tasks.advance_replay, "run", deeper)
-    app = messages.app_or_default()
+    app = messages.site_app()
     app.conf.task_always_eager = True
     try:
         begun = begin()

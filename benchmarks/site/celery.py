@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from celery import Celery
 from django.db import connection
 
@@ -22,3 +24,11 @@ def insert(webhook_id: str) -> None:
     """The bare task: one INSERT."""
     with connection.cursor() as cursor:
         cursor.execute(INSERT, [webhook_id, "batch.succeeded", b"{}"])
+
+
+@app.task(name="benchmarks.arrived")
+def arrived(webhook_id: str, came_at: float) -> None:
+    """Notes how long after the request it runs, in seconds."""
+    seconds = time.time() - came_at
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT, [webhook_id, "N", str(seconds).encode()])

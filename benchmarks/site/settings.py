@@ -1,7 +1,7 @@
 """One site for all that is compared, without middleware: only the views differ.
 
 ``BENCH_DATABASE_URL``, ``BENCH_BROKER_URL``, ``BENCH_SECRET`` and ``BENCH_JWKS_URL`` say where
-everything is.
+everything is; with ``BENCH_POOL`` each process has so many connections, instead of one a thread.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ MIDDLEWARE: list[str] = []
 DATABASES: dict[str, Any] = {
     "default": {**dj_database_url.parse(os.environ["BENCH_DATABASE_URL"], conn_max_age=None)}
 }
+if (pool := os.environ.get("BENCH_POOL")) and "postgresql" in DATABASES["default"]["ENGINE"]:
+    DATABASES["default"] |= {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"max_size": int(pool)}}}
+elif pool:
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
@@ -47,6 +51,7 @@ CELERY_TASK_DEFAULT_QUEUE = os.environ.get("BENCH_QUEUE", "benchmarks")
 GEMINI_WEBHOOKS = {
     "SIGNING_SECRETS": [os.environ["BENCH_SECRET"]],
     "AUDIENCES": ["benchmarks"],
+    "PUBLIC_BASE_URL": "https://site.example",
     "FETCH_RESULTS": False,
     **({"JWKS_URL": jwks} if (jwks := os.environ.get("BENCH_JWKS_URL")) else {}),
 }

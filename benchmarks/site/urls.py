@@ -11,4 +11,5 @@ urlpatterns = [
     path("verify/", views.verify),
     path("v/", views.store),
     path("n/", views.store_and_publish),
+    path("n-timed/", views.store_and_time),
 ]

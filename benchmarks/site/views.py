@@ -13,7 +13,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from benchmarks.site.celery import handle
+from benchmarks.site.celery import arrived, handle
 from benchmarks.site.tables import INSERT
 
 IGNORE = {
@@ -67,4 +67,15 @@ def store_and_publish(request: HttpRequest) -> HttpResponse:
     is_new = _stored(request)
     if is_new:
         handle.delay(request.headers["webhook-id"])
+    return JsonResponse({"status": "accepted" if is_new else "duplicate"})
+
+
+@csrf_exempt
+def store_and_time(request: HttpRequest) -> HttpResponse:
+    """N, with a task that notes how long it took to come."""
+    came_at = time.time()
+    if not _verified(request):
+        return JsonResponse({"error": "signature"}, status=401)
+    if is_new := _stored(request):
+        arrived.delay(request.headers["webhook-id"] + " arrived", came_at)
     return JsonResponse({"status": "accepted" if is_new else "duplicate"})

@@ -10,10 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from celery import Celery, current_task
-from celery.app import app_or_default
 from kombu.exceptions import OperationalError
 
-from gemini_webhooks import observe
+from gemini_webhooks import celery_app, observe
 from gemini_webhooks.exceptions import BrokerUnavailable
 from gemini_webhooks.processing import Handoff
 
@@ -37,25 +36,10 @@ DELIVERIES_PER_MESSAGE = 20
 #: the workers are busy with, and the schedule goes on anyhow.
 TURN_SECONDS = 25
 
-_remembered: list[Celery] = []
+site_app = celery_app.site_app
+
 #: Steps of replays that an eager app has still to take.
 _steps: ContextVar[deque[Handoff] | None] = ContextVar("gemini_webhooks_steps", default=None)
-
-
-def remember_app() -> None:
-    """Note the site's Celery app. Called in the main thread, when Django is ready.
-
-    Celery keeps the current app per thread. In any other thread, such as a web server's, shared
-    tasks belong to a fallback app that knows nothing of the site's broker.
-    """
-    _remembered[:] = [app_or_default()]
-
-
-def site_app() -> Celery:
-    """The Celery app to publish with: this thread's own, or the one that the site has."""
-    app: Celery = app_or_default()
-    is_fallback = app.main == "default"
-    return _remembered[0] if is_fallback and _remembered else app
 
 
 def is_eager(app: Celery) -> bool:

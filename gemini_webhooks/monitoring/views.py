@@ -16,11 +16,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.common import no_append_slash
 from django.views.decorators.http import require_safe
 
-from gemini_webhooks import deliveries, logs, trends
+from gemini_webhooks import deliveries, logs, observe, trends
 
 logger = logs.get_logger(__name__)
 
 View = Callable[[HttpRequest], HttpResponse]
+
+# Figures are counted from the first request on, not from when they are looked at first.
+observe.start("prometheus_client")
 
 
 def _for_machines(view: View) -> View:

@@ -1,7 +1,7 @@
 """Says what happens, for log lines and for those who observe.
 
 One line where something happens is all that other modules have of it. Prometheus and
-OpenTelemetry are observers, each only if its library is installed.
+OpenTelemetry are observers, each only if the site uses its library.
 """
 
 from __future__ import annotations

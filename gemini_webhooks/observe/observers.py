@@ -1,10 +1,18 @@
-"""Who is told what happens. Nobody, unless a library for it is installed."""
+"""Who is told what happens. Nobody, unless the site uses a library for it.
+
+No library is imported only because it is installed: it would cost each process time and memory,
+and nobody would look at what is recorded.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -15,8 +23,30 @@ logger = logs.get_logger(__name__)
 
 AnyActivity = TypeVar("AnyActivity", bound=Activity)
 
-#: By library: the module here that needs it, with a class ``Observing``.
-LIBRARIES = {"prometheus_client": "metrics", "opentelemetry": "tracing"}
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """What observes, and how to tell that the site uses it.
+
+    Attributes:
+        observer: the module here that needs it, with a class ``Observing``.
+        sign: a module that everybody who uses it has imported.
+        variable: of the environment; the library itself reads it.
+    """
+
+    observer: str
+    sign: str
+    variable: str
+
+
+LIBRARIES = {
+    "prometheus_client": Library(
+        observer="metrics", sign="prometheus_client", variable="PROMETHEUS_MULTIPROC_DIR"
+    ),
+    "opentelemetry": Library(
+        observer="tracing", sign="opentelemetry.trace", variable="OTEL_PYTHON_TRACER_PROVIDER"
+    ),
+}
 
 
 class Observer:
@@ -55,36 +85,60 @@ class Observer:
 
 
 _observers: list[Observer] = []
+#: Those of the :data:`LIBRARIES` that nobody was seen to use yet.
+_awaited = set(LIBRARIES)
+_joining = threading.Lock()
 _complaints: set[str] = set()
 
 
-def start() -> None:
-    """Have those of the :data:`LIBRARIES` observe that are installed; again changes nothing.
+def start(*wanted: str) -> None:
+    """Have libraries observe that the site uses by now; others join once it imports them.
 
-    Django makes apps ready anew when tests change ``INSTALLED_APPS``.
+    Again changes nothing: Django makes apps ready anew when tests change ``INSTALLED_APPS``.
+
+    Args:
+        wanted: of the :data:`LIBRARIES`; used although nothing else has imported them.
     """
-    started = {type(observer).__module__ for observer in _observers}
-    for library, name in LIBRARIES.items():
-        module = f"gemini_webhooks.observe.{name}"
-        if module in started:
-            continue
+    for name, library in LIBRARIES.items():
+        if name in wanted or library.variable in os.environ:
+            _join(name, library)
+    observing()
+
+
+def observing() -> list[Observer]:
+    """Those who observe, whose libraries may have been imported a moment ago."""
+    if _awaited:
+        for name, library in LIBRARIES.items():
+            if library.sign in sys.modules:
+                _join(name, library)
+    return _observers
+
+
+def _join(name: str, library: Library) -> None:
+    with _joining:
+        if name not in _awaited:
+            return
         try:
-            _observers.append(import_module(module).Observing())
+            module = import_module(f"gemini_webhooks.observe.{library.observer}")
+            _observers.append(module.Observing())
         except ModuleNotFoundError as missing:
-            if (missing.name or "").partition(".")[0] != library:
+            if (missing.name or "").partition(".")[0] != name:
                 raise
         except (OSError, ValueError) as error:
             # Such as a folder for the figures of several processes that is not there.
-            logger.error("%s cannot be used: %s: %s", library, type(error).__name__, error)  # noqa: TRY400  # no bug
+            logger.error("%s cannot be used: %s: %s", name, type(error).__name__, error)  # noqa: TRY400  # no bug
+        finally:
+            _awaited.discard(name)  # last: until then others wait for the lock
 
 
 @contextmanager
 def watching(activity: AnyActivity) -> Iterator[AnyActivity]:
     """Tell the observers when ``activity`` begins, and how it ended."""
-    if not _observers:
+    observers = observing()
+    if not observers:
         yield activity
         return
-    begun = [(observer, *_begin(observer, activity)) for observer in _observers]
+    begun = [(observer, *_begin(observer, activity)) for observer in observers]
     started = time.perf_counter()
     try:
         yield activity
@@ -101,7 +155,7 @@ def watching(activity: AnyActivity) -> Iterator[AnyActivity]:
 
 def is_traced() -> bool:
     """Whether an observer wants what is sent now to go on with what goes on here."""
-    for observer in _observers:
+    for observer in observing():
         try:
             if observer.is_traced():
                 return True
@@ -112,7 +166,7 @@ def is_traced() -> bool:
 
 def tell(what: str, *arguments: Any) -> None:
     """Call the method ``what`` of each observer."""
-    for observer in _observers:
+    for observer in observing():
         try:
             getattr(observer, what)(*arguments)
         except Exception as error:  # noqa: BLE001  # no figure is worth a delivery

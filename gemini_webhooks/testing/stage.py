@@ -94,7 +94,7 @@ def working(given: GivenFiles) -> Iterator[Witness]:
         source_for = given.instead_of(sources.source_for)
         stack.enter_context(patch.object(fetching, "source_for", source_for))
         stack.enter_context(patch.object(spool, "part_file", files.part_file))
-        watching = [*observers._observers, witness]
+        watching = [*observers.observing(), witness]
         stack.enter_context(patch.object(observers, "_observers", watching))
         stack.enter_context(without_broker())
         yield witness

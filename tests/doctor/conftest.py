@@ -100,7 +100,7 @@ def api(monkeypatch: pytest.MonkeyPatch, configured: dict[str, Any]) -> Iterator
 @pytest.fixture
 def celery() -> Iterator[Callable[..., Celery]]:
     """Makes the site's Celery app another one."""
-    before = messages.app_or_default()
+    before = messages.site_app()
     made: list[Celery] = []
 
     def make(broker: str, **conf: Any) -> Celery:

@@ -58,7 +58,7 @@ def lines() -> Iterator[Lines]:
 @pytest.fixture
 def other_broker() -> Iterator[Callable[[str], None]]:
     """Give the site another broker."""
-    before = messages.app_or_default()
+    before = messages.site_app()
     apps: list[Celery] = []
     yield lambda url: apps.append(Celery("other", broker=url))
     for app in apps:

@@ -31,7 +31,7 @@ EVENTS = 12
 
 @pytest.fixture
 def a_site(database: str, broker: str) -> Iterator[MonitoredSite]:
-    before = messages.app_or_default()
+    before = messages.site_app()
     made = MonitoredSite(database, broker)
     yield made
     made.close()

@@ -30,7 +30,7 @@ KINDS = {"server", "producer", "consumer", "internal"}
 
 @pytest.fixture
 def a_site(database: str, broker: str) -> Iterator[MonitoredSite]:
-    before = messages.app_or_default()
+    before = messages.site_app()
     made = MonitoredSite(database, broker)
     yield made
     made.close()
@@ -284,7 +284,7 @@ def test_outcomes_of_receivers(static: StaticSender, spans: Spans) -> None:
 
 def test_tasks_that_run_eagerly_are_in_the_trace_too(static: StaticSender, spans: Spans) -> None:
     receivers.on("batch.succeeded", name="r")(lambda **_: None)
-    app = messages.app_or_default()
+    app = messages.site_app()
     app.conf.task_always_eager = True
     try:
         static.post()
@@ -305,7 +305,7 @@ def test_header_that_somebody_else_wrote_stops_nothing(
     receivers.on("batch.succeeded", name="r")(lambda **_: None)
     static.post()
     delivery = WebhookDelivery.objects.get()
-    app = messages.app_or_default()
+    app = messages.site_app()
     app.conf.task_always_eager = True
     try:
         tasks.dispatch.apply_async((delivery.pk,), headers={"gemini_webhooks_trace": carried})
