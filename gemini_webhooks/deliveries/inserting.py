@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from django.db import connections, models
+from django.db import IntegrityError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 #: What a value becomes for a driver.
@@ -44,18 +44,11 @@ _ADAPT: Mapping[type[models.Field[Any, Any]], Adapt] = {
     models.JSONField: lambda value, _: json.dumps(value),
 }
 
-#: By model, database, what each column gets, and what follows.
+#: By model, database, and what each column gets.
 _statements: dict[tuple[object, ...], str] = {}
 
 
-def insert(
-    model: type[models.Model],
-    values: Mapping[str, Any],
-    using: str,
-    *,
-    otherwise: str = "",
-    returning: Sequence[str] = (),
-) -> tuple[Any, ...] | None:
+def insert(model: type[models.Model], values: Mapping[str, Any], using: str) -> int:
     """Insert a row.
 
     Django takes longer to put such a statement together than the database to execute it. Here no
@@ -67,11 +60,9 @@ def insert(
         model: of the row.
         values: by attribute.
         using: the database.
-        otherwise: what to do in case of a conflict: SQL.
-        returning: further columns that are wanted, where the database returns any.
 
     Returns:
-        The primary key and what ``returning`` asks for; ``None`` if nothing was written.
+        The primary key.
 
     Raises:
         django.db.IntegrityError: it conflicts with another row.
@@ -85,18 +76,18 @@ def insert(
         shape.append(text)
         if text is _PARAMETER:
             parameters.append(value if column.adapt is None else column.adapt(value, connection))
-    key = (model, using, otherwise, *shape)
-    sql = _statements.get(key)
-    if sql is None:
-        sql = _statement(model, shape, connection, otherwise, returning)
-        _statements[key] = sql
+    key = (model, using, *shape)
+    sql = _statements.get(key) or _statements.setdefault(key, _statement(model, shape, connection))
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        if connection.features.can_return_columns_from_insert:
-            found: tuple[Any, ...] | None = cursor.fetchone()
-            return found
-        meta = model._meta
-        return (connection.ops.last_insert_id(cursor, meta.db_table, str(meta.pk.column)),)
+        if not connection.features.can_return_columns_from_insert:
+            meta = model._meta
+            key_column = str(meta.pk.column)
+            return int(connection.ops.last_insert_id(cursor, meta.db_table, key_column))
+        found = cursor.fetchone()
+    if found is None:
+        raise IntegrityError("it conflicts with another row")
+    return int(found[0])
 
 
 _PARAMETER = "%s"
@@ -130,11 +121,7 @@ def _columns(model: type[models.Model]) -> list[Column]:
 
 
 def _statement(
-    model: type[models.Model],
-    shape: Sequence[str | None],
-    connection: BaseDatabaseWrapper,
-    otherwise: str,
-    returning: Sequence[str],
+    model: type[models.Model], shape: Sequence[str | None], connection: BaseDatabaseWrapper
 ) -> str:
     quote = connection.ops.quote_name
     texts = {
@@ -142,12 +129,12 @@ def _statement(
         for column, text in zip(_columns(model), shape, strict=True)
         if text is not None
     }
-    parts = [
-        f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(texts)})",
-        f"VALUES ({', '.join(texts.values())})",
-        otherwise,
-    ]
-    if connection.features.can_return_columns_from_insert:
-        wanted = [str(model._meta.pk.column), *returning]
-        parts.append(f"RETURNING {', '.join(map(quote, wanted))}")
-    return " ".join(filter(None, parts))
+    columns, values = ", ".join(texts), ", ".join(texts.values())
+    sql = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608  # names of our own
+    if not connection.features.can_return_columns_from_insert:
+        return sql
+    if connection.features.supports_update_conflicts_with_target:
+        # No error, which costs a server more than the row and ends a transaction; and no target:
+        # with one, conflicts of two rows at two constraints are a deadlock in PostgreSQL.
+        sql += " ON CONFLICT DO NOTHING"
+    return f"{sql} RETURNING {quote(str(model._meta.pk.column))}"

@@ -69,20 +69,19 @@ def record(
     values = _values(verified, event, endpoint_id, received_at)
     values["headers"] = headers
     values["sweep_at"] = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
-    recorded = _inserted(values, verified) or _inserted_over_recording(values, verified)
-    if recorded is not None:
-        return recorded
-    same = _duplicate_of(values, verified)
-    if same is None and rows(WebhookDelivery).filter(occasion=values["occasion"]).exists():
-        # Google told of the same thing before, under another webhook id: an event of its own.
+    new = _inserted(values, verified)
+    same = None if new else _duplicate_of(values, verified)
+    if not new and not same:
+        new = _inserted_over_recording(values, verified)
+    if not new and not same and _is_told_before(values):
+        # Under another webhook id: an event of its own.
         values["occasion"] = None
-        recorded = _inserted(values, verified)
-        if recorded is not None:
-            return recorded
-        same = _duplicate_of(values, verified)
-    if same is None:
+        new = _inserted(values, verified)
+        same = None if new else _duplicate_of(values, verified)
+    known = new or same
+    if not known:
         raise IntegrityError("neither stored nor a duplicate")
-    return Recorded(delivery_id=same, created=False)
+    return Recorded(delivery_id=known, created=bool(new))
 
 
 def record_found(
@@ -110,9 +109,9 @@ def record_found(
     values = _values(verified, event, job.endpoint_id, datetime.now(UTC))
     values["source"] = WebhookDelivery.Source.RECONCILER
     values["sweep_at"] = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
-    recorded = _inserted(values, verified) or _inserted_over_recording(values, verified)
-    if recorded is not None:
-        return recorded
+    new = _inserted(values, verified) or _inserted_over_recording(values, verified)
+    if new:
+        return Recorded(delivery_id=new, created=True)
     conflict = Q(webhook_id=values["webhook_id"]) | Q(occasion=values["occasion"])
     known = rows(WebhookDelivery).filter(conflict).values_list("pk", flat=True).first()
     if known is not None:
@@ -148,7 +147,7 @@ def record_loaded(
     if hand_off_now:
         values["sweep_at"] = clock.after(SWEEP_GRACE_SECONDS)
     with transaction.atomic(using=alias()):
-        pk, *_ = insert(WebhookDelivery, values, alias()) or [0]
+        pk = insert(WebhookDelivery, values, alias())
     return Recorded(delivery_id=pk, created=True)
 
 
@@ -242,51 +241,20 @@ def _redact(values: dict[str, Any]) -> None:
     values["redacted"] = (values["body"], values["user_metadata"]) != (came, metadata)
 
 
-def _inserted(values: Mapping[str, Any], verified: VerifiedRequest) -> Recorded | None:
-    """Insert the row, and the token's with it, or count a duplicate of the same webhook id.
-
-    ``None`` if that is for :func:`_duplicate_of` to decide: one of them conflicts otherwise.
-    """
+def _inserted(values: Mapping[str, Any], verified: VerifiedRequest) -> int | None:
+    """Insert the row, and the token's with it; ``None`` if one of them conflicts with another."""
     using = alias()
     pin = _pin(verified)
     try:
         with _statement(using, pinned=bool(pin)):
             if pin:
                 insert(TokenUse, vars(pin), using)
-            found = insert(
-                WebhookDelivery,
-                values,
-                using,
-                otherwise=_count(using),
-                returning=["duplicate_count"],
-            )
+            return insert(WebhookDelivery, values, using)
     except IntegrityError:
         return None
-    if found is None:
-        return None
-    pk, *counts = found
-    return Recorded(delivery_id=pk, created=not any(counts))
 
 
-@lru_cache
-def _count(using: str) -> str:
-    """What the INSERT does about a delivery with the webhook id, where a database can be told."""
-    features, column = connections[using].features, connections[using].ops.quote_name
-    if not (
-        features.supports_update_conflicts_with_target and features.can_return_columns_from_insert
-    ):
-        return ""
-    table = column(WebhookDelivery._meta.db_table)
-    count = column("duplicate_count")
-    return (
-        f"ON CONFLICT ({column('webhook_id')}) DO UPDATE SET {count} = {table}.{count} + 1 "
-        f"WHERE {table}.{column('source')} <> '{WebhookDelivery.Source.RECORDING}'"
-    )
-
-
-def _inserted_over_recording(
-    values: Mapping[str, Any], verified: VerifiedRequest
-) -> Recorded | None:
+def _inserted_over_recording(values: Mapping[str, Any], verified: VerifiedRequest) -> int | None:
     """Likewise if a recording has the webhook id: nobody vouches for that, so it gets another."""
     webhook_id = values["webhook_id"]
     loaded = rows(WebhookDelivery).filter(
@@ -329,18 +297,55 @@ def _duplicate_of(values: Mapping[str, Any], verified: VerifiedRequest) -> int |
     used = pin and rows(TokenUse).filter(token_digest=pin.token_digest).first()
     if pin and used and (used.webhook_id, used.body_digest) != (pin.webhook_id, pin.body_digest):
         raise Unauthorised("token_reused", "the token was used for another webhook id or body")
+    same = _counted(values["webhook_id"]) or _counted_as_found(values)
+    if same and pin and not used:
+        # A retry with a token of its own: from now on that one is used up as well.
+        rows(TokenUse).bulk_create([pin], ignore_conflicts=True)
+    return same
+
+
+def _counted(webhook_id: str) -> int | None:
+    """Count a duplicate of the delivery with this webhook id; returns its primary key."""
+    using = alias()
+    sql = _count(using)
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, [webhook_id])
+        if "RETURNING" in sql:
+            found = cursor.fetchone()
+            return found and int(found[0])
+        is_counted = cursor.rowcount > 0
+    same = rows(WebhookDelivery).filter(webhook_id=webhook_id)
+    return same.values_list("pk", flat=True).first() if is_counted else None
+
+
+@lru_cache
+def _count(using: str) -> str:
+    """An UPDATE: put together once, as it is what senders that repeat themselves cost."""
+    quote = connections[using].ops.quote_name
+    count = quote("duplicate_count")
+    returning = "" if connections[using].vendor == "mysql" else f" RETURNING {quote('id')}"
+    return (
+        f"UPDATE {quote(WebhookDelivery._meta.db_table)} SET {count} = {count} + 1 "  # noqa: S608  # names of our own
+        f"WHERE {quote('webhook_id')} = %s "
+        f"AND {quote('source')} <> '{WebhookDelivery.Source.RECORDING}'{returning}"
+    )
+
+
+def _counted_as_found(values: Mapping[str, Any]) -> int | None:
+    """Likewise of what the reconciler found before the event came."""
     found = _found_before(values)
     if values["user_metadata"]:
         # Who found it did not know the metadata, which receivers may match on. What was emptied
         # on purpose stays so.
         found.filter(user_metadata={}, emptied_at=None).update(**_taken_over(values))
-    for same in (rows(WebhookDelivery).filter(webhook_id=values["webhook_id"]), found):
-        if same.update(duplicate_count=F("duplicate_count") + 1):
-            if pin and not used:
-                # A retry with a token of its own: from now on that one is used up as well.
-                rows(TokenUse).bulk_create([pin], ignore_conflicts=True)
-            return same.values_list("pk", flat=True).get()
-    return None
+    if not found.update(duplicate_count=F("duplicate_count") + 1):
+        return None
+    return found.values_list("pk", flat=True).get()
+
+
+def _is_told_before(values: Mapping[str, Any]) -> bool:
+    """Whether there is a delivery about the same, which Google told of."""
+    return rows(WebhookDelivery).filter(occasion=values["occasion"]).exists()
 
 
 def _taken_over(values: Mapping[str, Any]) -> dict[str, object]:
