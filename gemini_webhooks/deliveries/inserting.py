@@ -11,25 +11,38 @@ from typing import Any
 from django.db import IntegrityError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-#: What a value becomes for a driver.
+#: How a value stands in a statement; as a parameter, or itself if few others are to be expected.
+Text = Callable[[Any], str]
+#: What a parameter becomes for a driver; ``None`` if it takes the value as it is.
 Adapt = Callable[[Any, BaseDatabaseWrapper], Any]
+
+_PARAMETER = "%s"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column that is written.
-
-    Attributes:
-        attribute: of the model.
-        name: quoted by Django when the statement is put together.
-        has_choices: whether its values are words of ours, few and harmless.
-        adapt: ``None`` if drivers take the values as they are.
-    """
+    """A column that is written: where its values come from, and what becomes of them."""
 
     attribute: str
     name: str
-    has_choices: bool
-    adapt: Adapt | None
+    text: Text
+    adapt: Adapt | None = None
+
+
+def _as_parameter(_: Any) -> str:
+    return _PARAMETER
+
+
+def _as_choice(value: Any) -> str:
+    return f"'{value}'"  # a word of ours
+
+
+def _as_flag(value: Any) -> str:
+    return "TRUE" if value else "FALSE"
+
+
+def _unless_empty(empty: str) -> Text:
+    return lambda value: _PARAMETER if value else empty
 
 
 def _as_field(kind: type[models.Field[Any, Any]]) -> Adapt:
@@ -37,11 +50,21 @@ def _as_field(kind: type[models.Field[Any, Any]]) -> Adapt:
 
 
 #: Django asks each field of each row, and most do nothing to the value.
-_ADAPT: Mapping[type[models.Field[Any, Any]], Adapt] = {
-    models.BinaryField: _as_field(models.BinaryField),
-    models.DurationField: _as_field(models.DurationField),
-    models.DateTimeField: lambda value, connection: connection.ops.adapt_datetimefield_value(value),
-    models.JSONField: lambda value, _: json.dumps(value),
+_KINDS: Mapping[type[models.Field[Any, Any]], tuple[Text, Adapt | None]] = {
+    models.BinaryField: (_as_parameter, _as_field(models.BinaryField)),
+    models.BooleanField: (_as_flag, None),
+    models.CharField: (_unless_empty("''"), None),
+    models.DateTimeField: (
+        _as_parameter,
+        lambda value, connection: connection.ops.adapt_datetimefield_value(value),
+    ),
+    models.DurationField: (_as_parameter, _as_field(models.DurationField)),
+    models.ForeignKey: (_as_parameter, None),
+    models.IntegerField: (_unless_empty("0"), None),
+    models.JSONField: (
+        lambda value: "'{}'" if value == {} else _PARAMETER,
+        lambda value, _: json.dumps(value),
+    ),
 }
 
 #: By model, database, and what each column gets.
@@ -72,7 +95,7 @@ def insert(model: type[models.Model], values: Mapping[str, Any], using: str) -> 
     parameters, shape = [], []
     for column in _columns(model):
         value = values.get(column.attribute)
-        text = _literal(column, value)
+        text = None if value is None else column.text(value)
         shape.append(text)
         if text is _PARAMETER:
             parameters.append(value if column.adapt is None else column.adapt(value, connection))
@@ -90,34 +113,16 @@ def insert(model: type[models.Model], values: Mapping[str, Any], using: str) -> 
     return int(found[0])
 
 
-_PARAMETER = "%s"
-
-
-def _literal(column: Column, value: Any) -> str | None:
-    """How the value stands in the statement; ``None`` if the column does not."""
-    if value is None:
-        return None
-    if value is True or value is False:
-        return "TRUE" if value else "FALSE"
-    if column.has_choices or value == "":
-        return f"'{value}'"
-    if value == {}:
-        return "'{}'"
-    return "0" if value == 0 else _PARAMETER
-
-
 @lru_cache
 def _columns(model: type[models.Model]) -> list[Column]:
-    return [
-        Column(
-            attribute=field.attname,
-            name=str(field.column),
-            has_choices=bool(field.choices),
-            adapt=next((_ADAPT[kind] for kind in _ADAPT if isinstance(field, kind)), None),
-        )
-        for field in model._meta.local_concrete_fields
-        if not field.primary_key
-    ]
+    return [_column(field) for field in model._meta.local_concrete_fields if not field.primary_key]
+
+
+def _column(field: models.Field[Any, Any]) -> Column:
+    text, adapt = next(_KINDS[kind] for kind in _KINDS if isinstance(field, kind))
+    if field.choices:
+        text = _as_choice
+    return Column(attribute=field.attname, name=str(field.column), text=text, adapt=adapt)
 
 
 def _statement(

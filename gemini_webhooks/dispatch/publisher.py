@@ -23,8 +23,10 @@ logger = logs.get_logger(__name__)
 PUBLISH_SECONDS = 1.0
 #: How long nothing is published after a failure, in seconds.
 COOL_DOWN_SECONDS = 30.0
-#: What is posted within this time goes out together, in seconds.
-GATHER_SECONDS = 0.01
+#: What is posted within this time goes out together, in seconds; and where that was so many, more
+#: of it: a message costs as much as several deliveries, and the workers have enough to do.
+GATHER_SECONDS, LONGER_SECONDS = 0.01, 0.04
+MANY = 3
 MOST_AT_ONCE = 500
 
 #: Called from the thread with whether the messages were sent.
@@ -117,13 +119,15 @@ class Publisher:
                 self._thread.start()
 
     def _work(self) -> None:
+        pause = GATHER_SECONDS
         while True:
             orders = [self._orders.get()]
             if orders[0].context is None:
-                time.sleep(GATHER_SECONDS)
+                time.sleep(pause)
             with suppress(Empty):
                 while len(orders) < MOST_AT_ONCE:
                     orders.append(self._orders.get_nowait())
+            pause = LONGER_SECONDS if len(orders) >= MANY else GATHER_SECONDS
             for _, group in groupby(orders, key=lambda order: (id(order.app), id(order.context))):
                 self._send(list(group))
 

@@ -24,7 +24,7 @@ from gemini_webhooks.observe.activities import (
     Request,
     Sending,
 )
-from gemini_webhooks.observe.observers import Observer, is_traced, start, tell, watching
+from gemini_webhooks.observe.observers import Observer, is_traced, observing, start, tell, watching
 
 __all__ = [
     "Observer",
@@ -61,13 +61,15 @@ def request(
     def observed(
         asked: HttpRequest, /, *args: Arguments.args, **words: Arguments.kwargs
     ) -> HttpResponse:
-        route = asked.resolver_match.route if asked.resolver_match else ""
-        method = asked.method if asked.method in METHODS else "_OTHER"
-        begun = Request(method=method, route=route)
-        with logs.about(logs.NOTHING), watching(begun) as seen:
-            answer = view(asked, *args, **words)
-            seen.status = answer.status_code
-            return answer
+        with logs.about(logs.NOTHING):
+            if not observing():
+                return view(asked, *args, **words)
+            route = asked.resolver_match.route if asked.resolver_match else ""
+            method = asked.method if asked.method in METHODS else "_OTHER"
+            with watching(Request(method=method, route=route)) as seen:
+                answer = view(asked, *args, **words)
+                seen.status = answer.status_code
+                return answer
 
     return observed
 
