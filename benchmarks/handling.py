@@ -116,6 +116,9 @@ def worked_off(fill: str, sql: str, expected: int, variables: dict[str, str]) ->
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",
+            # Another worker on this machine may have the usual name.
+            "-n",
+            variables["BENCH_QUEUE"],
             "-Q",
             variables["BENCH_QUEUE"],
         ],

@@ -33,12 +33,15 @@ def import_all(**_: Any) -> None:
 
 @_task()
 def dispatch(*delivery_ids: int) -> None:
-    """Take stored deliveries into processing and start their runs."""
+    """Take stored deliveries into processing, run what is quick, and start the other runs."""
     from gemini_webhooks import processing
     from gemini_webhooks.dispatch import messages
 
-    with messages.taken():
-        messages.publish(processing.plan_all(delivery_ids))
+    with messages.taken() as message:
+        found = processing.plan_all(
+            delivery_ids, comes_here=message.comes_here, again=message.came_before
+        )
+        messages.publish(found)
 
 
 @_task()

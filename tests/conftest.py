@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 
-from gemini_webhooks import dispatch, rejections, signals
+from gemini_webhooks import dispatch, leases, rejections, signals
+from gemini_webhooks.processing import quickness
 from gemini_webhooks.signals import EventSignal
 from tests import servers
 from tests.celery_app import app
@@ -63,6 +64,8 @@ def _fresh_process() -> Iterator[None]:
     """Undo what one test leaves in memory: caches, counters, receivers, messages."""
     cache.clear()
     dispatch.reset()
+    leases.reset()
+    quickness.reset()
     rejections.quota = rejections.Quota()
     connected = {
         name: list(signal.receivers)

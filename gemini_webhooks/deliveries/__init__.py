@@ -18,6 +18,7 @@ from gemini_webhooks.deliveries.claims import (
     bury,
     bury_lost,
     claim,
+    claim_new,
     postpone,
     renew,
     retry,
@@ -58,6 +59,7 @@ from gemini_webhooks.deliveries.progress import (
     settle_all,
     unreleased,
 )
+from gemini_webhooks.deliveries.reading import delivery_of
 from gemini_webhooks.deliveries.recording import (
     Recorded,
     record,
@@ -88,6 +90,8 @@ __all__ = [
     "bury_lost",
     "bury_waiting",
     "claim",
+    "claim_new",
+    "delivery_of",
     "erase",
     "erase_jobs",
     "finished",

@@ -7,7 +7,8 @@ import traceback
 from django.db.models import OuterRef, Subquery
 
 from gemini_webhooks import clock
-from gemini_webhooks.deliveries.common import rows
+from gemini_webhooks.deliveries.common import alias, rows
+from gemini_webhooks.deliveries.inserting import insert
 from gemini_webhooks.models import Attempt, ReceiverRun
 from gemini_webhooks.storable import storable_text
 
@@ -24,17 +25,18 @@ def last_number() -> Subquery:
 
 def log(run: ReceiverRun, number: int, outcome: str, *, error: BaseException | None = None) -> None:
     """Add the row of an attempt that has just ended."""
-    rows(Attempt).create(
-        run=run,
-        number=number,
-        trigger=run.trigger,
-        actor=run.actor,
-        started=run.claimed_at or clock.now(),
-        finished=clock.now(),
-        outcome=outcome,
-        error_class=class_name(error) if error else "",
-        traceback=_traceback(error) if error else "",
-    )
+    values = {
+        "run_id": run.pk,
+        "number": number,
+        "trigger": run.trigger,
+        "actor": run.actor,
+        "started": run.claimed_at or clock.now(),
+        "finished": clock.now(),
+        "outcome": outcome,
+        "error_class": class_name(error) if error else "",
+        "traceback": _traceback(error) if error else "",
+    }
+    insert(Attempt, values, alias())
 
 
 def class_name(error: BaseException) -> str:

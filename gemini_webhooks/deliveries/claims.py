@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +23,8 @@ from gemini_webhooks.deliveries.common import (
     rows,
 )
 from gemini_webhooks.deliveries.progress import fail
+from gemini_webhooks.deliveries.reading import delivery_of
+from gemini_webhooks.deliveries.statements import Select, Slot, Update, field_of, slots
 from gemini_webhooks.exceptions import GeminiWebhooksError
 from gemini_webhooks.models import Attempt, ReceiverRun
 
@@ -39,6 +42,21 @@ class Claim:
     run: ReceiverRun
     token: str
     #: Number of the attempt's row, should it end in one.
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A run that may be taken.
+
+    Attributes:
+        run: as it is now.
+        pause_id: of a pause that covers it, if there is one.
+        number: of the next attempt's row.
+    """
+
+    run: ReceiverRun
+    pause_id: int | None
     number: int
 
 
@@ -63,50 +81,36 @@ def claim(run_id: int) -> Claim | None:
     Raises:
         RunHeld: its receiver or endpoint is paused; it is held from now on.
     """
-    now = clock.now()
-    runs = rows(ReceiverRun)
-    due = Q(state__in=WAITING, next_attempt_at__lte=clock.after(CLOCK_SKEW_SECONDS))
-    abandoned = Q(state=ReceiverRun.State.RUNNING, lease_until__lt=now)
-    found = runs.filter(due | abandoned, pk=run_id).annotate(
-        pause_id=pauses.covering(), last_number=last_number()
-    )
-    run = found.select_related("delivery", "result").first()
-    if run is None:
+    found = _found(run_id)
+    if found is None:
         return None
+    run, pause_id, number = found.run, found.pause_id, found.number
     was_abandoned = run.state == ReceiverRun.State.RUNNING
-    token, number = uuid.uuid4().hex, (run.last_number or 0) + 1
-    changes = {
-        "state": ReceiverRun.State.RUNNING,
-        "claim": token,
-        "claimed_at": now,
-        "attempts": run.attempts + 1,
-        "trigger": Attempt.Trigger.RETRY if was_abandoned else run.trigger,
-        "lease_until": clock.after(LEASE_SECONDS),
-        "next_attempt_at": None,
-        "parked_at": None,
-        "sweeps": 0,
-        **NOT_HELD,
-    }
     # A transaction only where it takes more than one statement.
     with transaction.atomic(using=alias()) if run.lane or was_abandoned else nullcontext():
         waits: dict[str, object] = {}
-        if run.pause_id is not None:
-            waits = _paused(run, run.pause_id)
+        if pause_id is not None:
+            waits = _paused(run, pause_id)
         elif run.lane and lanes.is_full(run.lane):
             waits = _parked(run)
-        mine = runs.filter(due | abandoned, pk=run_id, claim=run.claim)
-        if not mine.update(**(waits or changes)):
+        if waits and not _unclaimed(run).update(**waits):
             return None
-        if was_abandoned:
+        changes = {} if waits else _take(run)
+        if was_abandoned and (waits or changes):
             log(run, number, Attempt.Outcome.LOST)
             number += 1
-    if run.pause_id is not None:
+    if pause_id is not None:
         raise RunHeld(run.lane)
-    if waits:
-        return None
-    for name, value in changes.items():
-        setattr(run, name, value)
-    return Claim(run=run, token=token, number=number)
+    return _claimed(run, changes, number) if changes else None
+
+
+def claim_new(run: ReceiverRun) -> Claim | None:
+    """Take a run that this process has planned just now, with the delivery that it has.
+
+    ``None``: it is not to be had like this; :func:`claim` finds out why.
+    """
+    changes = {} if run.lane else _take(run)
+    return _claimed(run, changes, 1) if changes else None
 
 
 def renew(held: Claim) -> bool:
@@ -120,7 +124,7 @@ def succeed(held: Claim) -> None:
     Raises:
         LeaseLost: the run belongs to somebody else by now.
     """
-    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SUCCEEDED, is_inside=True)
+    _end(held, Attempt.Outcome.SUCCEEDED)
 
 
 def skip(held: Claim) -> None:
@@ -129,7 +133,7 @@ def skip(held: Claim) -> None:
     Raises:
         LeaseLost: as :func:`succeed` does.
     """
-    _finish(held, ReceiverRun.State.SUCCEEDED, Attempt.Outcome.SKIPPED, is_inside=True)
+    _end(held, Attempt.Outcome.SKIPPED)
 
 
 def postpone(held: Claim, seconds: float) -> None:
@@ -182,6 +186,39 @@ def bury_lost(held: Claim) -> bool:
     return bool(buried)
 
 
+def _found(run_id: int) -> _Found | None:
+    rows_found: list[Any] = _find(id=run_id, now=clock.now(), soon=_soon())
+    if not rows_found:
+        return None
+    [run] = rows_found
+    delivery = delivery_of(run.delivery_id)
+    if delivery is None:
+        return None
+    run.delivery = delivery
+    return _Found(run=run, pause_id=run.pause_id, number=(run.last_number or 0) + 1)
+
+
+def _take(run: ReceiverRun) -> dict[str, Any]:
+    """Claim ``run``, if it is as it was, and not paused. Returns what has changed, or nothing."""
+    now = clock.now()
+    was_abandoned = run.state == ReceiverRun.State.RUNNING
+    changes: dict[str, Any] = {
+        "claim": uuid.uuid4().hex,
+        "claimed_at": now,
+        "attempts": run.attempts + 1,
+        "trigger": Attempt.Trigger.RETRY if was_abandoned else run.trigger,
+        "lease_until": clock.after(LEASE_SECONDS),
+    }
+    state = {"id": run.pk, "before": run.claim, "now": now, "soon": _soon()}
+    return changes if _claim(**state, **changes, **pauses.covered(run)) else {}
+
+
+def _claimed(run: ReceiverRun, changes: dict[str, Any], number: int) -> Claim:
+    for name, value in {**_CLAIMED, **changes}.items():
+        setattr(run, name, value)
+    return Claim(run=run, token=run.claim, number=number)
+
+
 def _parked(run: ReceiverRun) -> dict[str, object]:
     """What changes of a run that has to wait in its lane.
 
@@ -204,10 +241,80 @@ def _given_back(run: ReceiverRun) -> dict[str, object]:
     return {**retry, "claim": "", "lease_until": None}
 
 
+def _unclaimed(run: ReceiverRun) -> QuerySet[ReceiverRun]:
+    """``run``, as long as it is as it was, and may be claimed."""
+    may_be = _may_be_claimed(soon=_soon(), now=clock.now())
+    return rows(ReceiverRun).filter(may_be, pk=run.pk, claim=run.claim)
+
+
+def _soon() -> datetime:
+    return clock.after(CLOCK_SKEW_SECONDS)
+
+
+def _may_be_claimed(*, soon: object, now: object) -> Q:
+    due = Q(state__in=WAITING, next_attempt_at__lte=soon)
+    return due | Q(state=ReceiverRun.State.RUNNING, lease_until__lt=now)
+
+
+def _slot(name: str, field: str) -> Slot:
+    return Slot(name, field_of(ReceiverRun, field))
+
+
+def _claimable() -> QuerySet[ReceiverRun]:
+    """The run ``id`` if it may be claimed, with slots."""
+    may_be = _may_be_claimed(soon=_slot("soon", "next_attempt_at"), now=_slot("now", "lease_until"))
+    return rows(ReceiverRun).filter(may_be, pk=_slot("id", "id"))
+
+
+#: What is the same of all runs that are claimed.
+_CLAIMED: dict[str, Any] = {
+    "state": ReceiverRun.State.RUNNING,
+    "next_attempt_at": None,
+    "parked_at": None,
+    "sweeps": 0,
+    **NOT_HELD,
+}
+_find = Select(
+    ReceiverRun,
+    lambda: _claimable().annotate(pause_id=pauses.covering(), last_number=last_number()),
+)
+_claim = Update(
+    lambda: (
+        _claimable().filter(pauses.covers_none(), claim=_slot("before", "claim")),
+        {
+            **_CLAIMED,
+            **slots(ReceiverRun, "claim", "claimed_at", "attempts", "trigger", "lease_until"),
+        },
+    )
+)
+_mark_done = Update(
+    lambda: (
+        rows(ReceiverRun).filter(
+            pk=_slot("id", "id"), state=ReceiverRun.State.RUNNING, claim=_slot("token", "claim")
+        ),
+        {
+            "state": ReceiverRun.State.SUCCEEDED,
+            "lane": "",
+            "lease_until": None,
+            **_NO_ERROR,
+            **slots(ReceiverRun, "finished_at"),
+        },
+    )
+)
+
+
 def _held(held: Claim) -> QuerySet[ReceiverRun]:
     return rows(ReceiverRun).filter(
         pk=held.run.pk, state=ReceiverRun.State.RUNNING, claim=held.token
     )
+
+
+def _end(held: Claim, outcome: str) -> None:
+    # Within the receiver's transaction no savepoint: if the lease is lost, all of it is undone.
+    with transaction.atomic(using=alias(), savepoint=False):
+        if not _mark_done(id=held.run.pk, token=held.token, finished_at=clock.now()):
+            raise LeaseLost
+        log(held.run, held.number, outcome)
 
 
 def _finish(
@@ -216,17 +323,13 @@ def _finish(
     outcome: str,
     *,
     error: BaseException | None = None,
-    is_inside: bool = False,
     **changes: object,
 ) -> None:
     if error is not None:
         changes |= {"last_error": summary(error), "error_class": class_name(error)}
-    if is_inside:
-        changes |= _NO_ERROR
-    if state in (ReceiverRun.State.SUCCEEDED, ReceiverRun.State.DEAD):
+    if state == ReceiverRun.State.DEAD:
         changes |= {"finished_at": clock.now(), "lane": ""}
-    # Within the receiver's transaction no savepoint: if the lease is lost, all of it is undone.
-    with transaction.atomic(using=alias(), savepoint=not is_inside):
+    with transaction.atomic(using=alias()):
         if not _held(held).update(state=state, lease_until=None, **changes):
             raise LeaseLost
         log(held.run, held.number, outcome, error=error)

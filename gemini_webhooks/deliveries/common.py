@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from django.db import router
 from django.db.models import DateTimeField, DurationField, F, Model, QuerySet, Value
-from django.db.models.expressions import CombinedExpression, ExpressionWrapper
+from django.db.models.expressions import Combinable, CombinedExpression, ExpressionWrapper
 from django.db.models.functions import Coalesce
 
 from gemini_webhooks import clock
@@ -37,10 +37,14 @@ class LeaseLost(GeminiWebhooksError):
 
 def done_now() -> dict[str, object]:
     """What an UPDATE that brings a delivery to a final state writes beside the state."""
-    now = clock.now()
-    since_receipt: CombinedExpression = Value(now, DateTimeField()) - F("received_at")
+    return done_at(Value(clock.now(), DateTimeField()))
+
+
+def done_at(moment: Combinable) -> dict[str, object]:
+    """As :func:`done_now`, for a ``moment``."""
+    since_receipt: CombinedExpression = moment - F("received_at")
     first = ExpressionWrapper(since_receipt, output_field=DurationField())
-    return {"settled_at": now, "took": Coalesce(F("took"), first)}
+    return {"settled_at": moment, "took": Coalesce(F("took"), first)}
 
 
 def alias() -> str:

@@ -33,6 +33,7 @@ from django.db.models import (
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes
 from gemini_webhooks.deliveries.common import NOT_HELD, WAITING, alias, rows
+from gemini_webhooks.deliveries.statements import Slot, field_of
 from gemini_webhooks.models import Pause, ReceiverRun
 from gemini_webhooks.storable import storable_text
 
@@ -118,6 +119,27 @@ def covering() -> Subquery:
     )
     active = own.filter(covers, resumed_at=None).order_by("pk")
     return Subquery(active.values("pk")[:1])
+
+
+def covers_none() -> Q:
+    """For a statement with the slots of :func:`covered`: no active pause covers the run."""
+    active = rows(Pause).filter(
+        Q(kind=Pause.Kind.RECEIVER, receiver=Slot("paused_receiver", field_of(Pause, "receiver")))
+        | Q(kind=Pause.Kind.ENDPOINT, endpoint=Slot("paused_endpoint", field_of(Pause, "id")))
+        | Q(kind=Slot("paused_root", field_of(Pause, "kind"))),
+        resumed_at=None,
+    )
+    return ~Q(Exists(active))
+
+
+def covered(run: ReceiverRun) -> dict[str, object]:
+    """What may be paused of ``run``."""
+    endpoint = run.delivery.endpoint_id
+    return {
+        "paused_receiver": run.receiver,
+        "paused_endpoint": endpoint,
+        "paused_root": Pause.Kind.ROOT if endpoint is None else "",
+    }
 
 
 def held(pause_id: int) -> int:

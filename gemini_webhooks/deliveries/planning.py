@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -11,6 +12,8 @@ from django.db.models import Q, QuerySet
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes
 from gemini_webhooks.deliveries.common import NOT_HELD, alias, done_now, rows
+from gemini_webhooks.deliveries.inserting import insert
+from gemini_webhooks.deliveries.statements import Changes, Slot, Update, field_of, slots
 from gemini_webhooks.events import Event, bare_id
 from gemini_webhooks.exceptions import NothingToReplay
 from gemini_webhooks.models import (
@@ -65,7 +68,7 @@ class Started:
     """What :func:`start` created.
 
     Attributes:
-        runs: without primary keys on MySQL, which does not tell them.
+        runs: of the delivery, which says that it is being processed.
         result: the result file, if there is one.
     """
 
@@ -84,11 +87,7 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> Started | None
     with transaction.atomic(using=alias()):
         # The row stays locked from here on: a second worker waits, then finds nothing to do. With
         # another time it was swept, or got new content, after it was read: that is planned anew.
-        received = rows(WebhookDelivery).filter(
-            pk=delivery.pk, state=WebhookDelivery.State.RECEIVED, sweep_at=delivery.sweep_at
-        )
-        done = {} if plan.runs else done_now()
-        if not received.update(state=state, sweep_at=None, **done):
+        if not _take(delivery, state):
             return None
         came_alone = plan.result_source is None and delivery.source == delivery.Source.WEBHOOK
         result = None if came_alone else _result(delivery, plan)
@@ -96,7 +95,31 @@ def start(delivery: WebhookDelivery, event: Event, plan: Plan) -> Started | None
         if delivery.source != WebhookDelivery.Source.RECORDING:
             _settle_job(delivery, event)
             _touch(delivery)
+    delivery.state, delivery.sweep_at = state, None
     return Started(runs=runs, result=result)
+
+
+def _take(delivery: WebhookDelivery, state: WebhookDelivery.State) -> bool:
+    """Bring a received delivery, if it is as it was, to ``state``."""
+    if state == WebhookDelivery.State.PROCESSING and delivery.sweep_at is not None:
+        return bool(_begin(id=delivery.pk, before=delivery.sweep_at))
+    received = rows(WebhookDelivery).filter(
+        pk=delivery.pk, state=WebhookDelivery.State.RECEIVED, sweep_at=delivery.sweep_at
+    )
+    done = {} if state == WebhookDelivery.State.PROCESSING else done_now()
+    return bool(received.update(state=state, sweep_at=None, **done))
+
+
+_begin = Update(
+    lambda: (
+        rows(WebhookDelivery).filter(
+            pk=slots(WebhookDelivery, "id")["id"],
+            state=WebhookDelivery.State.RECEIVED,
+            sweep_at=Slot("before", field_of(WebhookDelivery, "sweep_at")),
+        ),
+        {"state": WebhookDelivery.State.PROCESSING, "sweep_at": None},
+    )
+)
 
 
 def _unplanned(delivery: WebhookDelivery, plan: Plan) -> Sequence[PlannedRun]:
@@ -239,7 +262,7 @@ def _create_runs(
     now = clock.now()
     # One that a recording brought along is there from the beginning.
     is_there = result is not None and result.state == ResultFile.State.COMPLETE
-    return rows(ReceiverRun).bulk_create(
+    runs = [
         ReceiverRun(
             delivery=delivery,
             receiver=run.receiver,
@@ -251,7 +274,12 @@ def _create_runs(
             **fields,
         )
         for run in planned
-    )
+    ]
+    using = alias()
+    for run in runs:
+        run.pk = insert(ReceiverRun, vars(run), using)
+        run._state.adding, run._state.db = False, using
+    return runs
 
 
 def _lane(run: PlannedRun) -> str:
@@ -281,22 +309,47 @@ def _anew() -> dict[str, object]:
 def _settle_job(delivery: WebhookDelivery, event: Event) -> None:
     if event.job_state is None or not event.resource_id:
         return
-    bare = bare_id(event.resource_id)
-    jobs = rows(Job).filter(resource_id__in={event.resource_id, bare})
-    if event.job_state == "requires_action":
-        jobs = jobs.filter(state=Job.State.SUBMITTED)  # events come in any order
-    jobs.update(state=event.job_state, delivery=delivery, last_error="")
+    # Events come in any order.
+    settle = _job_waits if event.job_state == "requires_action" else _job_ended
+    settle(
+        as_sent=event.resource_id,
+        bare=bare_id(event.resource_id),
+        state=event.job_state,
+        delivery=delivery.pk,
+    )
+
+
+def _job_update(**which: object) -> Update[Job]:
+    def build() -> tuple[QuerySet[Job], Changes]:
+        named = field_of(Job, "resource_id")
+        ids = [Slot("as_sent", named), Slot("bare", named)]
+        jobs = rows(Job).filter(resource_id__in=ids, **which)
+        return jobs, {"last_error": "", **slots(Job, "state", "delivery")}
+
+    return Update(build)
+
+
+_job_ended = _job_update()
+_job_waits = _job_update(state=Job.State.SUBMITTED)
 
 
 def _touch(delivery: WebhookDelivery) -> None:
     """Note when endpoint and secret were last used; not on every delivery, to spare the rows."""
-    seen = delivery.received_at
-    stale = clock.after(-TOUCH_SECONDS)
+    seen = {"stale": clock.after(-TOUCH_SECONDS), "seen": delivery.received_at}
     if delivery.endpoint_id is not None:
-        rows(WebhookEndpoint).filter(
-            Q(last_delivery_at=None) | Q(last_delivery_at__lt=stale), pk=delivery.endpoint_id
-        ).update(last_delivery_at=seen)
+        _touch_endpoint(id=delivery.endpoint_id, **seen)
     if delivery.secret_id is not None:
-        rows(SigningSecret).filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=stale), pk=delivery.secret_id
-        ).update(last_used_at=seen)
+        _touch_secret(id=delivery.secret_id, **seen)
+
+
+def _touch_update(model: type[WebhookEndpoint | SigningSecret], name: str) -> Update[Any]:
+    def build() -> tuple[QuerySet[Any], Changes]:
+        field = field_of(model, name)
+        stale = Q(**{name: None}) | Q(**{f"{name}__lt": Slot("stale", field)})
+        return rows(model).filter(stale, pk=slots(model, "id")["id"]), {name: Slot("seen", field)}
+
+    return Update(build)
+
+
+_touch_endpoint = _touch_update(WebhookEndpoint, "last_delivery_at")
+_touch_secret = _touch_update(SigningSecret, "last_used_at")

@@ -7,7 +7,8 @@ from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from gemini_webhooks import clock
 from gemini_webhooks.deliveries import lanes
-from gemini_webhooks.deliveries.common import UNFINISHED, alias, done_now, rows
+from gemini_webhooks.deliveries.common import UNFINISHED, alias, done_at, done_now, rows
+from gemini_webhooks.deliveries.statements import Slot, Update, field_of, slots
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.storable import storable_text
 
@@ -27,7 +28,7 @@ def settle(delivery_id: int) -> int:
     Returns:
         1 if this call did it, otherwise 0.
     """
-    return _settle(Q(pk=delivery_id))
+    return _settle_one(id=delivery_id, now=clock.now())
 
 
 def settle_all() -> int:
@@ -36,7 +37,9 @@ def settle_all() -> int:
     What is to be settled is found without a lock: a pause may keep very many unfinished.
     """
     ids = list(_done().values_list("pk", flat=True)[:MOST_SETTLED])
-    return _settle(Q(pk__in=ids)) if ids else 0
+    if not ids:
+        return 0
+    return _done().filter(pk__in=ids).update(**_final(), **done_now())
 
 
 def release(result_id: int) -> list[int]:
@@ -89,22 +92,23 @@ def _done() -> QuerySet[WebhookDelivery]:
     return processing.filter(~Exists(unfinished)).order_by()
 
 
-def _settle(which: Q) -> int:
-    runs = rows(ReceiverRun).filter(delivery=OuterRef("pk"))
-    return (
-        _done()
-        .filter(which)
-        .update(
-            state=Case(
-                When(
-                    Exists(runs.filter(state=ReceiverRun.State.DEAD)),
-                    then=Value(WebhookDelivery.State.FAILED),
-                ),
-                default=Value(WebhookDelivery.State.PROCESSED),
-            ),
-            **done_now(),
+def _final() -> dict[str, object]:
+    """What an UPDATE of such a delivery writes as its state."""
+    dead = rows(ReceiverRun).filter(delivery=OuterRef("pk"), state=ReceiverRun.State.DEAD)
+    return {
+        "state": Case(
+            When(Exists(dead), then=Value(WebhookDelivery.State.FAILED)),
+            default=Value(WebhookDelivery.State.PROCESSED),
         )
+    }
+
+
+_settle_one = Update(
+    lambda: (
+        _done().filter(pk=slots(WebhookDelivery, "id")["id"]),
+        {**_final(), **done_at(Slot("now", field_of(WebhookDelivery, "settled_at")))},
     )
+)
 
 
 def _waiting_for(which: Q) -> QuerySet[ReceiverRun]:

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from celery import Celery, current_task
+from celery import Celery, Task, current_task
 from kombu.exceptions import OperationalError
 
 from gemini_webhooks import celery_app, observe
@@ -36,6 +37,9 @@ DELIVERIES_PER_MESSAGE = 20
 #: the workers are busy with, and the schedule goes on anyhow.
 TURN_SECONDS = 25
 
+#: What a task may have of its own on where and how its messages are sent.
+_WAYS = ("queue", "exchange", "routing_key", "priority", "expires")
+
 site_app = celery_app.site_app
 
 #: Steps of replays that an eager app has still to take.
@@ -57,21 +61,60 @@ def _is_eager(app: Celery) -> bool:
     return bool(app.conf.task_always_eager)
 
 
-@contextmanager
-def taken() -> Iterator[None]:
-    """Around a task: what is done because of the message that a worker took.
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The message that a worker took; a task that is called as a function has none.
 
-    A task that is called as a function has none.
+    Attributes:
+        address: exchange and routing key; empty without a message, or in an eager app.
+        came_before: to somebody who did not come to its end.
+        limits: how long the task may take, as Celery has it.
     """
+
+    address: tuple[str, str] = ("", "")
+    came_before: bool = False
+    limits: tuple[object, ...] = ()
+
+    def comes_here(self, run: Handoff) -> bool:
+        """Whether a message for ``run`` would come the same way, to a task of the same limits."""
+        exchange, queue = self.address
+        if not queue or run.kind != "run":
+            return False
+        app = site_app()
+        task = app.tasks[TASKS["run"]]
+        if task.rate_limit or _limits(task) != self.limits:
+            return False
+        asked = {name: getattr(task, name, None) for name in _WAYS}
+        asked["queue"] = run.queue or asked["queue"]
+        asked = {name: value for name, value in asked.items() if value is not None}
+        way = dict(app.amqp.router.route(asked, task.name, (run.id,), {}, task))  # type: ignore[arg-type]  # the stubs want a class
+        target = getattr(way.pop("queue", None), "name", "")
+        # By its name alone, as without any settings for queues; any other way is its own.
+        return not way and (exchange, queue) == ("", target)
+
+
+@contextmanager
+def taken() -> Iterator[Taken]:
+    """Around a task: what is done because of the message that a worker took."""
     if not current_task or current_task.request.called_directly:  # type: ignore[truthy-bool]  # a proxy, of None at times
-        yield
+        yield Taken()
         return
     request = current_task.request
-    queue = str((request.delivery_info or {}).get("routing_key") or "")
+    way = request.delivery_info or {}
+    queue = str(way.get("routing_key") or "")
     # Headers are attributes of the request, but a mapping where the task runs eagerly.
     headers = {**(request.headers or {}), **vars(request)}
+    message = Taken(
+        address=(str(way.get("exchange") or ""), "" if request.is_eager else queue),
+        came_before=bool(way.get("redelivered")),
+        limits=_limits(current_task),
+    )
     with observe.message(current_task.name, queue, str(request.id), headers):
-        yield
+        yield message
+
+
+def _limits(task: Task[Any, Any]) -> tuple[object, ...]:
+    return task.time_limit, task.soft_time_limit
 
 
 def take_another_turn() -> None:

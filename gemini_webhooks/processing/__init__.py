@@ -7,7 +7,8 @@ called does that, be it a task or a loop over the database.
 from gemini_webhooks.processing.draining import Drained, drain, drain_forever
 from gemini_webhooks.processing.fetching import fetch_result
 from gemini_webhooks.processing.handoffs import Handoff, handoffs_of
-from gemini_webhooks.processing.planning import plan, plan_all, planned_for
+from gemini_webhooks.processing.passing import plan_all
+from gemini_webhooks.processing.planning import plan, planned_for
 from gemini_webhooks.processing.replaying import advance, plan_again, run_again
 from gemini_webhooks.processing.resuming import let_go
 from gemini_webhooks.processing.running import ReceiverNotConnected, run

@@ -8,7 +8,7 @@ from typing import Literal
 from django.db import Error as DatabaseTrouble
 from django.db.models import Q, QuerySet
 
-from gemini_webhooks import deliveries, logs
+from gemini_webhooks import clock, deliveries, logs
 from gemini_webhooks.deliveries import Started
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 
@@ -48,10 +48,15 @@ def handoffs_of(delivery: WebhookDelivery) -> list[Handoff]:
     ]
 
 
+def due_of(delivery: WebhookDelivery) -> list[Handoff]:
+    """The runs of ``delivery`` that are due, whether they were handed on before or not."""
+    runs = deliveries.rows(ReceiverRun).filter(delivery=delivery)
+    return startable(runs.filter(next_attempt_at__lte=clock.now()))
+
+
 def first_handoffs(delivery: WebhookDelivery, started: Started) -> list[Handoff]:
     """As :func:`handoffs_of` for a delivery that has just got its runs, without a look at them."""
-    # MySQL does not tell the keys, and a lane may have to be waited for.
-    if any(run.lane or not run.pk for run in started.runs):
+    if any(run.lane for run in started.runs):  # which may have to be waited for
         return handoffs_of(delivery)
     due = [handoff_of(run) for run in started.runs if run.next_attempt_at is not None]
     if started.result is None or started.result.next_attempt_at is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from gemini_webhooks import deliveries, events, observe, receivers, routing
@@ -10,8 +11,21 @@ from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import Plan, PlannedRun
 from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import PayloadPruned
-from gemini_webhooks.models import WebhookDelivery
-from gemini_webhooks.processing.handoffs import Handoff, first_handoffs
+from gemini_webhooks.models import ReceiverRun, WebhookDelivery
+from gemini_webhooks.processing.handoffs import Handoff, due_of, first_handoffs, handoff_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What :func:`plan_new` found to be done next.
+
+    Attributes:
+        handoffs: all of it.
+        runs: those of them that are new, of receivers that can start now.
+    """
+
+    handoffs: Sequence[Handoff] = ()
+    runs: Mapping[Handoff, ReceiverRun] = field(default_factory=dict)
 
 
 def plan(delivery_id: int) -> list[Handoff]:
@@ -19,37 +33,36 @@ def plan(delivery_id: int) -> list[Handoff]:
 
     Planning twice changes nothing.
     """
-    delivery = deliveries.rows(WebhookDelivery).filter(pk=delivery_id).first()
-    if delivery is None or delivery.state != WebhookDelivery.State.RECEIVED:
-        return []
+    return list(plan_new(delivery_id).handoffs)
+
+
+def plan_new(delivery_id: int, *, again: bool = False) -> Planned:
+    """As :func:`plan`, with the runs.
+
+    Args:
+        delivery_id: the delivery.
+        again: whoever planned it may not have handed on what is due: it is found here, too.
+    """
+    delivery = deliveries.delivery_of(delivery_id)
+    if delivery is None:
+        return Planned()
+    if delivery.state != WebhookDelivery.State.RECEIVED:
+        return Planned(handoffs=due_of(delivery) if again else [])
     with observe.planning(delivery):
         return _plan(delivery)
 
 
-def plan_all(delivery_ids: Iterable[int]) -> Iterator[Handoff]:
-    """As :func:`plan` for several deliveries; one that fails stops none of the others.
-
-    Raises:
-        Exception: what the last of those that failed raised, after all the others.
-    """
-    failure: Exception | None = None
-    for delivery_id in delivery_ids:
-        try:
-            yield from plan(delivery_id)
-        except Exception as error:  # noqa: BLE001  # raised below
-            failure = error
-    if failure is not None:
-        raise failure
-
-
-def _plan(delivery: WebhookDelivery) -> list[Handoff]:
+def _plan(delivery: WebhookDelivery) -> Planned:
     try:
         event = event_of(delivery, is_replay=False)
     except (PayloadPruned, events.Unreadable):
         deliveries.unreadable(delivery)
-        return []
+        return Planned()
     started = deliveries.start(delivery, event, planned_for(event))
-    return first_handoffs(delivery, started) if started else []
+    if started is None:
+        return Planned()
+    new = {handoff_of(run): run for run in started.runs if run.next_attempt_at is not None}
+    return Planned(handoffs=first_handoffs(delivery, started), runs=new)
 
 
 def planned_for(event: Event) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from copy import deepcopy
 
 from django.conf import settings as django_settings
 from django.db import OperationalError, transaction
@@ -15,10 +16,11 @@ from gemini_webhooks.deliveries import Claim, LeaseLost, RunHeld
 from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import GiveUp, PayloadPruned, RetryLater
 from gemini_webhooks.models import ReceiverRun, WebhookDelivery
+from gemini_webhooks.processing import quickness
 from gemini_webhooks.processing.failures import announce_failure
 from gemini_webhooks.processing.handoffs import Handoff, admitted, handoff_of
 from gemini_webhooks.processing.planning import event_of
-from gemini_webhooks.processing.settling import settle
+from gemini_webhooks.processing.settling import settle_one
 
 logger = logs.get_logger(__name__)
 
@@ -51,23 +53,36 @@ def run(run_id: int) -> list[Handoff]:
     if held is None:
         return []
     with observe.about(held.run):
+        handoffs = _run(held)
+        settle_one(held.run)
+        return handoffs + admitted(held.run.lane)
+
+
+def run_new(new: ReceiverRun) -> list[Handoff]:
+    """As :func:`run` for one that was planned just now; :func:`settle_one` is for the caller.
+
+    Args:
+        new: with its delivery, of which the receiver gets a copy: it may change what it gets.
+    """
+    new.delivery = deepcopy(new.delivery)
+    held = deliveries.claim_new(new)
+    if held is None:
+        return run(new.pk)
+    with observe.about(new):
         return _run(held)
 
 
 def _run(held: Claim) -> list[Handoff]:
-    handoffs: list[Handoff] = []
     if held.run.attempts > settings.MAX_ATTEMPTS:
         if deliveries.bury_lost(held):
             announce_failure(held.run)
-        return admitted(held.run.lane)
+        return []
     try:
-        handoffs = _attempt(held)
+        with quickness.measured(held.run.receiver):
+            return _attempt(held)
     except LeaseLost:
         logger.warning("run %s was taken over by another worker; rolled back", held.run.pk)
-    else:
-        if settle(held.run.delivery_id) and not held.run.is_replay:
-            observe.processed(held.run.delivery)
-    return handoffs + admitted(held.run.lane)
+    return []
 
 
 def _attempt(held: Claim) -> list[Handoff]:

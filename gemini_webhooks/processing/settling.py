@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.db import Error as DatabaseTrouble
 
-from gemini_webhooks import deliveries, logs
+from gemini_webhooks import deliveries, logs, observe
+from gemini_webhooks.models import ReceiverRun
 
 logger = logs.get_logger(__name__)
 
@@ -25,3 +26,9 @@ def settle(delivery_id: int | None = None) -> int:
     except DatabaseTrouble as error:
         logger.warning("deliveries not settled: %s", type(error).__name__)
     return 0
+
+
+def settle_one(run: ReceiverRun) -> None:
+    """Settle the delivery of ``run``, which has just ended, if it is done."""
+    if settle(run.delivery_id) and not run.is_replay:
+        observe.processed(run.delivery)

@@ -54,7 +54,7 @@ def test_one_trace_from_the_request_to_the_receiver_and_its_retry(
     file = tmp_path / "spans"
     with a_site.monitored_worker(MONITORING_SPANS=file, OTEL_BSP_SCHEDULE_DELAY="100"):
         static.post(static.envelope(note="confidential"), webhook_id="m")
-        wait_until(lambda: len(json_lines(file)) >= 8)
+        wait_until(lambda: len(json_lines(file)) >= 6)
 
     q = a_site.queue
     seen = spans() + [read(span) for span in json_lines(file)]
@@ -63,12 +63,10 @@ def test_one_trace_from_the_request_to_the_receiver_and_its_retry(
         f"  send {q} PRODUCER UNSET",
         f"    process {q} CONSUMER UNSET",
         "      plan delivery INTERNAL UNSET",
+        "      run flaky INTERNAL ERROR",
         f"      send {q} PRODUCER UNSET",
         f"        process {q} CONSUMER UNSET",
-        "          run flaky INTERNAL ERROR",
-        f"          send {q} PRODUCER UNSET",
-        f"            process {q} CONSUMER UNSET",
-        "              run flaky INTERNAL UNSET",
+        "          run flaky INTERNAL UNSET",
     ]
     assert len({span.trace for span in seen}) == 1
     delivery = WebhookDelivery.objects.get()
@@ -103,7 +101,7 @@ def test_one_trace_from_the_request_to_the_receiver_and_its_retry(
     sent = {s.attributes["messaging.message.id"]: s for s in seen if s.kind == "PRODUCER"}
     taken = {s.attributes["messaging.message.id"]: s for s in seen if s.kind == "CONSUMER"}
     assert sent.keys() == taken.keys()
-    assert len(sent) == 3
+    assert len(sent) == 2
     for message, span in taken.items():
         assert span.parent == sent[message].id
         assert span.attributes == {
@@ -115,7 +113,7 @@ def test_one_trace_from_the_request_to_the_receiver_and_its_retry(
             "celery.task_name": span.attributes["celery.task_name"],
         }
     names = sorted(span.attributes["celery.task_name"] for span in taken.values())
-    assert names == ["gemini_webhooks.tasks.dispatch"] + 2 * ["gemini_webhooks.tasks.run_receiver"]
+    assert names == ["gemini_webhooks.tasks.dispatch", "gemini_webhooks.tasks.run_receiver"]
     for span in seen:
         for secret in ("confidential", "batch_123456", static.secret):
             assert secret not in span.text
@@ -142,7 +140,7 @@ def test_beside_an_instrumentation_of_celery(
         ):
             static.post(static.envelope("batch.failed"), webhook_id="m")
             wait_until(lambda: "run sound" in {span["name"] for span in json_lines(file)})
-            wait_until(lambda: len(json_lines(file)) >= 8)
+            wait_until(lambda: len(json_lines(file)) >= 4)
     finally:
         if where == "both":
             instrumentor.uninstrument()
@@ -160,10 +158,6 @@ def test_beside_an_instrumentation_of_celery(
             span = by_id.get(span.parent or "")
         assert lineage == [
             "run sound",
-            "process q",
-            "run/tasks.run_receiver",
-            "apply_async/tasks.run_receiver",
-            "send q",
             "process q",
             "run/tasks.dispatch",
             "apply_async/tasks.dispatch",
