@@ -1,4 +1,4 @@
-"""Fetches one result file: claim, download, check, count, store, and say how it went."""
+"""Fetches one result file: claim, download, check, store, and say how it went."""
 
 from __future__ import annotations
 
@@ -104,7 +104,10 @@ def _fetch(held: Claim) -> None:
     described = source.describe()
     progress = _Progress(held, described.size)
     with spool.part_file(result.pk, result.source_uri, described.generation) as file:
-        transfer = Transfer(file, described, progress)
+        counter = rows.Counter(
+            name=names.base_name(result.source_uri), content_type=described.content_type
+        )
+        transfer = Transfer(file, described, counter, progress)
         progress(transfer.done, now=True)
         there = transfer.done
         try:
@@ -113,8 +116,7 @@ def _fetch(held: Claim) -> None:
         finally:
             observe.fetched(transfer.done - there)
         transfer.verify()
-        counted = _count(file, held, described, progress)
-        _store(held, file, described, transfer.done, counted)
+        _store(held, file, described, transfer.done, counter.finish())
 
 
 def _api_key_name(result: ResultFile) -> str:
@@ -133,11 +135,9 @@ class _Progress:
     def __init__(self, held: Claim, size: int | None) -> None:
         self.held = held
         self.size = size
-        self.done = 0
         self.shown_at = 0.0
 
     def __call__(self, done: int, *, now: bool = False) -> None:
-        self.done = done
         if not now and time.monotonic() - self.shown_at < PROGRESS_SECONDS:
             return
         self.shown_at = time.monotonic()
@@ -147,14 +147,6 @@ class _Progress:
             # The lease lasts for many turns: no reason to throw the download away.
             kind = type(error).__name__
             logger.warning("claim on result file %s not renewed: %s", self.held.result.pk, kind)
-
-
-def _count(file: BinaryIO, held: Claim, described: Description, progress: _Progress) -> rows.Count:
-    name = names.base_name(held.result.source_uri)
-    with spool.disk_errors():
-        if not rows.is_jsonl(file, name=name, content_type=described.content_type):
-            return rows.Count()
-        return rows.count(file, on_line=lambda: progress(progress.done))
 
 
 def _store(

@@ -15,6 +15,7 @@ import pytest
 
 from gemini_webhooks.exceptions import ResultError
 from gemini_webhooks.results import spool
+from gemini_webhooks.results.rows import Counter
 from gemini_webhooks.results.transfer import Transfer
 from gemini_webhooks.results.types import Description
 
@@ -30,6 +31,10 @@ def leave(generation: str = "1", *, permanent: bool = False) -> None:
     with suppress(ResultError), spool.part_file(1, URI, generation) as file:
         file.write(b"begun")
         raise ResultError("broke off", permanent=permanent)
+
+
+def counter() -> Counter:
+    return Counter(name="", content_type="")
 
 
 def enter() -> None:
@@ -125,7 +130,7 @@ class FullDisk:
 
 def test_a_full_disk_is_told_in_words_and_worth_another_attempt():
     with spool.part_file(1, URI, "1") as file:
-        transfer = Transfer(FullDisk(file), Description(size=3), lambda _done: None)
+        transfer = Transfer(FullDisk(file), Description(size=3), counter(), lambda _done: None)
         with pytest.raises(ResultError, match="no space left") as caught:
             transfer.write(b"abc")
         assert not caught.value.permanent
@@ -133,7 +138,7 @@ def test_a_full_disk_is_told_in_words_and_worth_another_attempt():
 
 
 def transfer(file: Any, **described: Any) -> Transfer:
-    return Transfer(file, Description(**described), lambda _done: None)
+    return Transfer(file, Description(**described), counter(), lambda _done: None)
 
 
 def receive(chunk: bytes, *, of: int) -> None:
