@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from django.core.files import File
 from django.db import Error as DatabaseTrouble
 
 from gemini_webhooks import deliveries, logs, observe
@@ -17,7 +16,7 @@ from gemini_webhooks.backoff import retry_delay
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import ResultError
 from gemini_webhooks.models import Job, ResultFile
-from gemini_webhooks.results import claims, names, rows, spool
+from gemini_webhooks.results import claims, handing, names, rows, spool
 from gemini_webhooks.results.claims import Claim, ClaimLost
 from gemini_webhooks.results.sources import source_for
 from gemini_webhooks.results.transfer import Transfer
@@ -159,7 +158,8 @@ def _store(
     with _undone_on_error(result, name):
         with spool.disk_errors():
             file.seek(0)
-        result.file.save(name, File(file, name=name), save=False)
+        with handing.content_for(result.file.storage, name, file) as content:
+            result.file.save(name, content, save=False)
         checksum = described.checksum
         claims.complete(
             held,

@@ -168,3 +168,57 @@ def test_a_part_file_that_is_longer_than_the_object_starts_over():
     leave()
     with spool.part_file(1, URI, "1") as file:
         assert transfer(file, size=2, resumable=True).done == 0
+
+
+def test_a_part_file_that_a_storage_has_as_well_is_not_written_to(tmp_path, spooled):
+    leave()
+    [path] = spooled()
+    stored = tmp_path / "stored"
+    stored.hardlink_to(path)
+    with spool.part_file(1, URI, "1") as file:
+        assert file.read() == b""
+        file.write(b"anew")
+    assert stored.read_bytes() == b"begun"
+
+
+def test_a_part_file_that_was_stored_while_it_was_being_opened_is_not_written_to(
+    tmp_path, spooled, monkeypatch
+):
+    leave()
+    [path] = spooled()
+    stored = tmp_path / "stored"
+    lock = spool.locks.lock
+
+    def stored_before(file: Any, flags: int) -> bool:
+        if not stored.exists():
+            path.rename(stored)
+        return lock(file, flags)
+
+    monkeypatch.setattr(spool.locks, "lock", stored_before)
+    with spool.part_file(1, URI, "1") as file:
+        assert file.read() == b""
+        file.write(b"anew")
+    assert stored.read_bytes() == b"begun"
+
+
+def test_a_part_file_that_never_stays_is_worth_another_attempt(spooled, monkeypatch):
+    lock = spool.locks.lock
+
+    def gone_before(file: Any, flags: int) -> bool:
+        for path in spooled():
+            path.unlink()
+        return lock(file, flags)
+
+    monkeypatch.setattr(spool.locks, "lock", gone_before)
+    with pytest.raises(ResultError, match="replaced all the time") as caught:
+        enter()
+    assert not caught.value.permanent
+
+
+def test_the_second_name_of_a_worker_that_died_goes(spooled):
+    leave()
+    [path] = spooled()
+    path.with_suffix(spool.LINK_SUFFIX).hardlink_to(path)
+    with spool.part_file(1, URI, "1") as file:
+        assert file.read() == b"begun"
+        assert [one.name for one in folder().iterdir()] == [path.name]
