@@ -48,7 +48,8 @@ def test_lines_may_end_as_they_like(result_with, monkeypatch, block):
 
 @pytest.mark.parametrize("block", [1, 2, 1000])
 @pytest.mark.parametrize(
-    "content", [b"", b"a", b"\n", b"\r", b"\r\n", b"a\r\r\nb\n\rc\r", b"\x0b\n\x1c a\x85\n\n"]
+    "content",
+    [b"", b"a", b"\n", b"\r", b"\r\n", b"a\r\r\nb\n\rc\r", b"a\r\n\n\nb", b"\x0b\n\x1c a\x85\n\n"],
 )
 def test_a_line_is_what_it_is_to_django(monkeypatch, content, block):
     monkeypatch.setattr(jsonl, "BLOCK_BYTES", block)
