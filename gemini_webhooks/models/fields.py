@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from django.core.files.storage import Storage, storages
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from gemini_webhooks import jsonl
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import ResultRemoved, UnreadableRow
 
@@ -75,7 +75,7 @@ class RowCount(int):
     result: ResultFile
 
     def __call__(self) -> Iterator[dict[str, Any]]:
-        """Yield each row as a dict, reading one line at a time.
+        """Yield each row as a dict, reading a block of the file at a time.
 
         Raises:
             ResultRemoved: the file was removed by retention, or on request.
@@ -86,12 +86,12 @@ class RowCount(int):
                 "the result file was removed; a replay of its delivery fetches it again, as long "
                 "as Google has it"
             )
-        with self.result.file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
+        with self.result.file.open("rb") as file:
+            for number, line in enumerate(jsonl.lines(file), start=1):
+                if not line or line.isspace():
                     continue
                 try:
-                    row = json.loads(line)
+                    row = jsonl.loads(line)
                 except (ValueError, RecursionError):
                     raise UnreadableRow(number) from None
                 if not isinstance(row, dict):

@@ -1,4 +1,4 @@
-"""Fetches one result file: claim, download, check, count, store, and say how it went."""
+"""Fetches one result file: claim, download, check, store, and say how it went."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from django.core.files import File
 from django.db import Error as DatabaseTrouble
 
 from gemini_webhooks import deliveries, logs, observe
@@ -17,7 +16,7 @@ from gemini_webhooks.backoff import retry_delay
 from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import ResultError
 from gemini_webhooks.models import Job, ResultFile
-from gemini_webhooks.results import claims, names, rows, spool
+from gemini_webhooks.results import claims, handing, names, rows, spool
 from gemini_webhooks.results.claims import Claim, ClaimLost
 from gemini_webhooks.results.sources import source_for
 from gemini_webhooks.results.transfer import Transfer
@@ -104,7 +103,10 @@ def _fetch(held: Claim) -> None:
     described = source.describe()
     progress = _Progress(held, described.size)
     with spool.part_file(result.pk, result.source_uri, described.generation) as file:
-        transfer = Transfer(file, described, progress)
+        counter = rows.Counter(
+            name=names.base_name(result.source_uri), content_type=described.content_type
+        )
+        transfer = Transfer(file, described, counter, progress)
         progress(transfer.done, now=True)
         there = transfer.done
         try:
@@ -113,8 +115,7 @@ def _fetch(held: Claim) -> None:
         finally:
             observe.fetched(transfer.done - there)
         transfer.verify()
-        counted = _count(file, held, described, progress)
-        _store(held, file, described, transfer.done, counted)
+        _store(held, file, described, transfer.done, counter.finish())
 
 
 def _api_key_name(result: ResultFile) -> str:
@@ -133,11 +134,9 @@ class _Progress:
     def __init__(self, held: Claim, size: int | None) -> None:
         self.held = held
         self.size = size
-        self.done = 0
         self.shown_at = 0.0
 
     def __call__(self, done: int, *, now: bool = False) -> None:
-        self.done = done
         if not now and time.monotonic() - self.shown_at < PROGRESS_SECONDS:
             return
         self.shown_at = time.monotonic()
@@ -147,14 +146,6 @@ class _Progress:
             # The lease lasts for many turns: no reason to throw the download away.
             kind = type(error).__name__
             logger.warning("claim on result file %s not renewed: %s", self.held.result.pk, kind)
-
-
-def _count(file: BinaryIO, held: Claim, described: Description, progress: _Progress) -> rows.Count:
-    name = names.base_name(held.result.source_uri)
-    with spool.disk_errors():
-        if not rows.is_jsonl(file, name=name, content_type=described.content_type):
-            return rows.Count()
-        return rows.count(file, on_line=lambda: progress(progress.done))
 
 
 def _store(
@@ -167,7 +158,8 @@ def _store(
     with _undone_on_error(result, name):
         with spool.disk_errors():
             file.seek(0)
-        result.file.save(name, File(file, name=name), save=False)
+        with handing.content_for(result.file.storage, name, file) as content:
+            result.file.save(name, content, save=False)
         checksum = described.checksum
         claims.complete(
             held,

@@ -3,6 +3,9 @@
 A download names the generation that the metadata described, so that it cannot mix two versions
 of an object. The library's retries are off: the claim on the result file must not wait for them,
 and there is a retry above with a memory.
+
+The content is read from a session of ``google-auth``, not through the library's own download: that
+hands it on in pieces of 8 KiB, which costs more than all the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gemini_webhooks.exceptions import GeminiWebhooksError, ResultError
@@ -20,14 +24,22 @@ from gemini_webhooks.gateway import Sink
 from gemini_webhooks.results.types import Checksum, Description
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+    from google.auth.transport.requests import AuthorizedSession
     from google.cloud.storage import Client
+    from requests import Response
 
 #: To connect, and between two pieces; seconds. Less than the lease, so that a stalled download
 #: ends before another worker takes it over.
 TIMEOUT = (10, 40)
 #: What the library itself goes by.
 EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
+HOST = "https://storage.googleapis.com"
+#: Where requests with a client certificate go instead.
+MTLS_HOST = "https://storage.mtls.googleapis.com"
 PRECONDITION_FAILED = 412
+#: Large enough to cost little, and small enough that a slow line fills it well within the lease.
+PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +51,7 @@ class StorageObject:
 
     def describe(self) -> Description:
         """Read size, generation and CRC32C; see :class:`~gemini_webhooks.results.types.Source`."""
-        with self._calling() as client:
+        with self._calling() as (client, _):
             blob = client.bucket(self.bucket).blob(self.name)
             blob.reload(timeout=TIMEOUT, retry=None)
             return Description(
@@ -52,23 +64,33 @@ class StorageObject:
 
     def copy_to(self, sink: Sink, described: Description, offset: int) -> None:
         """Stream the bytes as they are stored, from ``offset`` on."""
-        with self._calling() as client:
-            client.bucket(self.bucket).blob(self.name).download_to_file(
-                sink,
-                start=offset or None,
-                raw_download=True,
-                if_generation_match=int(described.generation) if described.generation else None,
-                checksum=None,
+        parameters = {"alt": "media"}
+        if described.generation:
+            parameters["ifGenerationMatch"] = described.generation
+        headers = {"Accept-Encoding": "gzip"}  # or it is sent unpacked, with another checksum
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        with self._calling() as (client, credentials), _session(credentials) as session:
+            host = client.api_endpoint
+            if session.is_mtls and host == HOST:
+                host = MTLS_HOST
+            path = client.bucket(self.bucket).blob(self.name).path
+            with session.get(
+                f"{host}/download/storage/v1{path}",
+                params=parameters,
+                headers=headers,
+                stream=True,
                 timeout=TIMEOUT,
-                retry=None,
-            )
+            ) as response:
+                _copy(response, sink)
 
     @contextmanager
-    def _calling(self) -> Iterator[Client]:
+    def _calling(self) -> Iterator[tuple[Client, Credentials]]:
         try:
-            client = _client()
+            credentials = _credentials()
+            client = _client(credentials)
             try:
-                yield client
+                yield client, credentials
             finally:
                 client.close()
         except GeminiWebhooksError:
@@ -119,13 +141,39 @@ class StorageObject:
         return meanings.get(status, f"{uri} could not be read")
 
 
-def _client() -> Any:
+def _credentials() -> Any:
+    from google import auth  # noqa: PLC0415  # an extra
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415  # an extra
     from google.cloud.storage import Client  # noqa: PLC0415  # an extra
 
     if os.environ.get(EMULATOR_VARIABLE):
-        return Client.create_anonymous_client()
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]  # half typed
+    return auth.default(scopes=Client.SCOPE)[0]
+
+
+def _client(credentials: Credentials) -> Any:
+    from google.cloud.storage import Client  # noqa: PLC0415  # an extra
+
     # Reading needs no project, and many credentials name none.
-    return Client(project=None)
+    return Client(project=None, credentials=credentials)
+
+
+def _session(credentials: Credentials) -> AuthorizedSession:
+    from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415  # an extra
+
+    session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]  # half typed
+    session.configure_mtls_channel()  # type: ignore[no-untyped-call]  # likewise
+    return session
+
+
+def _copy(response: Response, sink: Sink) -> None:
+    """Hand on what comes, or raise what the library raises for such an answer."""
+    from google.api_core.exceptions import from_http_response  # noqa: PLC0415  # an extra
+
+    if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        raise from_http_response(response)  # type: ignore[no-untyped-call]  # half typed
+    while piece := response.raw.read(PIECE_BYTES, decode_content=False):
+        sink.write(piece)
 
 
 def _checksum(crc32c: str | None) -> Checksum | None:

@@ -11,7 +11,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +22,9 @@ from gemini_webhooks.exceptions import ResultError
 
 STALE_SECONDS = 2 * 24 * 3600
 SUFFIX = ".part"
+#: Of a second name that a part file has while a storage takes it.
+LINK_SUFFIX = ".link"
+MOST_OPENINGS = 5
 
 
 @contextmanager
@@ -59,8 +62,29 @@ def part_file(result_id: int, uri: str, generation: str) -> Iterator[BinaryIO]:
 def discard(result_id: int, uri: str) -> None:
     """Remove the part files of a result that will not be fetched any more."""
     with suppress(ResultError, OSError):  # what cannot be removed now is stale some day
-        for path in _folder().glob(f"{result_id}-{_short(uri)}-*{SUFFIX}"):
+        for path in _folder().glob(f"{result_id}-{_short(uri)}-*"):
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def linked(file: BinaryIO) -> Iterator[Path | None]:
+    """Give a part file a second name, which a storage may take away; the first one stays.
+
+    ``None`` where the file has no name or its file system knows no second ones.
+    """
+    if not isinstance(file.name, str):
+        yield None
+        return
+    link = _link_of(Path(file.name))
+    try:
+        link.hardlink_to(file.name)
+    except (OSError, NotImplementedError):
+        yield None
+        return
+    try:
+        yield link
+    finally:
+        link.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -79,16 +103,48 @@ def disk_errors() -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    with disk_errors():
-        file = os.fdopen(os.open(path, flags, 0o600), "r+b")
+    file = _locked(path)
     try:
-        if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
-            raise ResultError("another worker on this machine is fetching it", permanent=False)
         yield file
     finally:
         with disk_errors():
             file.close()
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Open what ``path`` names, and only that.
+
+    Whoever had it until now may have stored it, by a link or by moving it. What is written to
+    then belongs to a complete result.
+    """
+    for _ in range(MOST_OPENINGS):
+        with disk_errors(), ExitStack() as stack:
+            file = stack.enter_context(open(path, "r+b", opener=_open))
+            if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
+                raise ResultError("another worker on this machine is fetching it", permanent=False)
+            _link_of(path).unlink(missing_ok=True)  # of one that died
+            if _is_named(path, file):
+                if os.fstat(file.fileno()).st_nlink == 1:
+                    stack.pop_all()
+                    return file
+                path.unlink(missing_ok=True)
+    raise ResultError(f"{path} is replaced all the time", permanent=False)
+
+
+def _is_named(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _open(path: str, flags: int) -> int:
+    wanted = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags | wanted, 0o600)
+
+
+def _link_of(path: Path) -> Path:
+    return path.with_suffix(LINK_SUFFIX)
 
 
 def _short(text: str) -> str:
@@ -113,7 +169,7 @@ def _folder() -> Path:
 
 def _remove_stale(folder: Path) -> None:
     oldest = time.time() - STALE_SECONDS
-    for path in folder.glob(f"*{SUFFIX}"):
+    for path in (*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{LINK_SUFFIX}")):
         with suppress(FileNotFoundError):  # another worker was faster
             if path.lstat().st_mtime < oldest:
                 path.unlink()

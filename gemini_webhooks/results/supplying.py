@@ -44,16 +44,15 @@ def supply(
         size=len(content),
         finished_at=now,
     )
-    file = io.BytesIO(content)
-    if rows.is_jsonl(file, name=names.base_name(source), content_type=content_type):
-        counted = rows.count(file)
-        result.rows, result.failed_rows = counted.rows, counted.failed
+    counter = rows.Counter(name=names.base_name(source), content_type=content_type)
+    counter.feed(content)
+    counted = counter.finish()
+    result.rows, result.failed_rows = counted.rows, counted.failed
     name = names.storage_name(
         created_at=now, delivery_id=delivery.pk, token=uuid.uuid4().hex, uri=source
     )
-    file.seek(0)
     try:
-        result.file.save(name, File(file, name=name), save=False)
+        result.file.save(name, File(io.BytesIO(content), name=name), save=False)
     except Exception as error:
         raise ResultError(
             f"storage {settings.RESULT_STORAGE!r} did not take it: {type(error).__name__}",

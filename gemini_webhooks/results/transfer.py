@@ -9,10 +9,11 @@ from typing import Any, BinaryIO
 
 from gemini_webhooks.conf import SETTING, settings
 from gemini_webhooks.exceptions import ResultError
+from gemini_webhooks.results.rows import Counter
 from gemini_webhooks.results.spool import disk_errors
 from gemini_webhooks.results.types import Description
 
-BLOCK_BYTES = 1024**2
+BLOCK_BYTES = 256 * 1024
 
 
 class Transfer:
@@ -21,6 +22,7 @@ class Transfer:
     Args:
         file: the part file.
         described: what the source promised.
+        counter: is fed all bytes in their order, those that were there before included.
         on_progress: called with the number of bytes that are there; what it raises ends the
             download.
 
@@ -29,10 +31,15 @@ class Transfer:
     """
 
     def __init__(
-        self, file: BinaryIO, described: Description, on_progress: Callable[[int], None]
+        self,
+        file: BinaryIO,
+        described: Description,
+        counter: Counter,
+        on_progress: Callable[[int], None],
     ) -> None:
         self.file = file
         self.described = described
+        self.counter = counter
         self.on_progress = on_progress
         self.limit = settings.MAX_RESULT_BYTES
         self._refuse_above_limit(described.size or 0)
@@ -81,7 +88,7 @@ class Transfer:
             )
 
     def _resume(self) -> None:
-        """Take up what is on disk; the checksum needs all of it to be read again."""
+        """Take up what is on disk; checksum and counter need all of it to be read again."""
         self.done = 0
         self.hasher = _hasher(self.described)
         with disk_errors():
@@ -95,6 +102,7 @@ class Transfer:
 
     def _take(self, chunk: bytes) -> None:
         self.hasher.update(chunk)
+        self.counter.feed(chunk)
         self.done += len(chunk)
         self.on_progress(self.done)
 

@@ -15,6 +15,7 @@ import pytest
 
 from gemini_webhooks.exceptions import ResultError
 from gemini_webhooks.results import spool
+from gemini_webhooks.results.rows import Counter
 from gemini_webhooks.results.transfer import Transfer
 from gemini_webhooks.results.types import Description
 
@@ -30,6 +31,10 @@ def leave(generation: str = "1", *, permanent: bool = False) -> None:
     with suppress(ResultError), spool.part_file(1, URI, generation) as file:
         file.write(b"begun")
         raise ResultError("broke off", permanent=permanent)
+
+
+def counter() -> Counter:
+    return Counter(name="", content_type="")
 
 
 def enter() -> None:
@@ -125,7 +130,7 @@ class FullDisk:
 
 def test_a_full_disk_is_told_in_words_and_worth_another_attempt():
     with spool.part_file(1, URI, "1") as file:
-        transfer = Transfer(FullDisk(file), Description(size=3), lambda _done: None)
+        transfer = Transfer(FullDisk(file), Description(size=3), counter(), lambda _done: None)
         with pytest.raises(ResultError, match="no space left") as caught:
             transfer.write(b"abc")
         assert not caught.value.permanent
@@ -133,7 +138,7 @@ def test_a_full_disk_is_told_in_words_and_worth_another_attempt():
 
 
 def transfer(file: Any, **described: Any) -> Transfer:
-    return Transfer(file, Description(**described), lambda _done: None)
+    return Transfer(file, Description(**described), counter(), lambda _done: None)
 
 
 def receive(chunk: bytes, *, of: int) -> None:
@@ -163,3 +168,57 @@ def test_a_part_file_that_is_longer_than_the_object_starts_over():
     leave()
     with spool.part_file(1, URI, "1") as file:
         assert transfer(file, size=2, resumable=True).done == 0
+
+
+def test_a_part_file_that_a_storage_has_as_well_is_not_written_to(tmp_path, spooled):
+    leave()
+    [path] = spooled()
+    stored = tmp_path / "stored"
+    stored.hardlink_to(path)
+    with spool.part_file(1, URI, "1") as file:
+        assert file.read() == b""
+        file.write(b"anew")
+    assert stored.read_bytes() == b"begun"
+
+
+def test_a_part_file_that_was_stored_while_it_was_being_opened_is_not_written_to(
+    tmp_path, spooled, monkeypatch
+):
+    leave()
+    [path] = spooled()
+    stored = tmp_path / "stored"
+    lock = spool.locks.lock
+
+    def stored_before(file: Any, flags: int) -> bool:
+        if not stored.exists():
+            path.rename(stored)
+        return lock(file, flags)
+
+    monkeypatch.setattr(spool.locks, "lock", stored_before)
+    with spool.part_file(1, URI, "1") as file:
+        assert file.read() == b""
+        file.write(b"anew")
+    assert stored.read_bytes() == b"begun"
+
+
+def test_a_part_file_that_never_stays_is_worth_another_attempt(spooled, monkeypatch):
+    lock = spool.locks.lock
+
+    def gone_before(file: Any, flags: int) -> bool:
+        for path in spooled():
+            path.unlink()
+        return lock(file, flags)
+
+    monkeypatch.setattr(spool.locks, "lock", gone_before)
+    with pytest.raises(ResultError, match="replaced all the time") as caught:
+        enter()
+    assert not caught.value.permanent
+
+
+def test_the_second_name_of_a_worker_that_died_goes(spooled):
+    leave()
+    [path] = spooled()
+    path.with_suffix(spool.LINK_SUFFIX).hardlink_to(path)
+    with spool.part_file(1, URI, "1") as file:
+        assert file.read() == b"begun"
+        assert [one.name for one in folder().iterdir()] == [path.name]

@@ -1,0 +1,82 @@
+"""Hands a part file to a storage: where it can, the file itself instead of a copy."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage, Storage
+
+from gemini_webhooks.results import spool
+
+if TYPE_CHECKING:
+    BytesFile = File[bytes]
+else:  # generic only in the stubs
+    BytesFile = File
+
+#: What a folder hands on to files that are made in it, but not to those that are moved there.
+INHERITED = {"system.posix_acl_default", "security.selinux"}
+
+
+class Content(BytesFile):
+    """What a storage copies, in pieces that are worth a call each."""
+
+    DEFAULT_CHUNK_SIZE = 1024**2
+
+
+class MovableContent(Content):
+    """What a ``FileSystemStorage`` renames instead, as it does with large uploads.
+
+    Args:
+        file: open.
+        name: in the storage.
+        path: a name of the file that may be taken away.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, path: Path) -> None:
+        super().__init__(file, name=name)
+        self._path = path
+
+    def temporary_file_path(self) -> str:
+        """Where Django looks for it."""
+        return str(self._path)
+
+
+@contextmanager
+def content_for(storage: Storage, name: str, file: BinaryIO) -> Iterator[BytesFile]:
+    """What to save in ``storage`` under ``name``.
+
+    The part file stays where it is, also if it is moved: then it has two names until one of them
+    is removed.
+
+    Args:
+        storage: any.
+        name: in the storage.
+        file: the part file, at its start.
+    """
+    if not _can_move(storage, name, file):
+        yield Content(file, name=name)
+        return
+    with spool.linked(file) as link:
+        yield MovableContent(file, name, link) if link else Content(file, name=name)
+
+
+def _can_move(storage: Storage, name: str, file: BinaryIO) -> bool:
+    """Whether a rename does it, and leaves the file as a copy would be."""
+    if not isinstance(storage, FileSystemStorage) or sys.platform != "linux":
+        return False
+    if storage.file_permissions_mode is None:  # then the process's mask decides
+        return False
+    try:
+        folder = next(path for path in Path(storage.path(name)).parents if path.exists())
+        there = folder.stat()
+        inherits = there.st_mode & stat.S_ISGID or INHERITED & set(os.listxattr(folder))
+        return not inherits and there.st_dev == os.fstat(file.fileno()).st_dev
+    except OSError:
+        return False
