@@ -43,7 +43,7 @@ def main() -> None:
         try:
             found = measure(site, seconds=options.seconds, number=options.number)
         finally:
-            site.remove_queue()
+            site.close()
     found.save(options.output)
     sys.stdout.write(f"{options.output}\n")
 
@@ -65,7 +65,7 @@ def measure(site: Site, *, seconds: float, number: int) -> costs.Costs:
         requests=requests,
         work=work,
         servers=of_servers,
-        sizes=_told("sizes", lambda: sizes.measure(site, message=message)),
+        sizes=_told("sizes", lambda: sizes.measure(site, number=min(number, 200), message=message)),
     )
 
 

@@ -87,13 +87,13 @@ def _spent(site: Site, publish: str, number: int, *, bare: bool = False) -> dict
     with worker(site) as main:
         time.sleep(3)  # until it has begun to ask the broker
         parts: processes.Parts = {
-            "main": lambda: [main],
-            "child": lambda: processes.children(main),
-            "database": partial(processes.backends, site.database),
+            "main": lambda: processes.cpu([main]),
+            "child": lambda: processes.cpu(processes.children(main)),
+            "database": partial(processes.database, site.database),
         }
         before, done = processes.read(parts), BARE_DONE if bare else DONE
         site.python(publish, str(number))
         wait(lambda: site.number(done) >= number, "the worker does not get on")
         time.sleep(0.5)  # until the last one is acknowledged
-        spent = processes.read(parts).since(before)
+        spent = processes.since(before, parts)
     return {part: used * MICRO for part, used in spent.items()}

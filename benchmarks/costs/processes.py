@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.harness import cpu_of
+from benchmarks.harness import TICKS, cpu_of
 
-#: Parts by name; found anew each time, as backends come and go.
-Parts = Mapping[str, Callable[[], list[int]]]
+#: CPU seconds until now, by the name of the part.
+Parts = Mapping[str, Callable[[], float]]
 
 
 def children(pid: int) -> list[int]:
@@ -18,17 +17,33 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
-def backends(database: str) -> list[int]:
-    """PostgreSQL's processes for one database, and the one that writes the log."""
-    return [
+def cpu(pids: Iterable[int]) -> float:
+    """Seconds that processes have spent; who has ended counts for nothing."""
+    return sum(_cpu(pid) for pid in pids)
+
+
+def database(name: str) -> float:
+    """Seconds of PostgreSQL for one database.
+
+    Celery closes the connection after each task, so a process may live for one task only. The CPU
+    time of those that have ended is their parent's, with that of other databases' processes.
+
+    Raises:
+        SystemExit: the server is not on this machine.
+    """
+    live = [
         pid
         for pid, words in _commands()
-        if words.startswith("postgres: ") and (f" {database} " in words or "walwriter" in words)
+        if words.startswith("postgres: ") and (f" {name} " in words or "walwriter" in words)
     ]
+    parents = [pid for pid, words in _commands() if "bin/postgres " in words]
+    if not parents:
+        raise SystemExit("PostgreSQL does not run on this machine, where its CPU time can be read")
+    return cpu(live) + sum(_of_ended_children(pid) for pid in parents)
 
 
-def broker() -> list[int]:
-    """RabbitMQ's.
+def broker() -> float:
+    """Seconds of RabbitMQ.
 
     Raises:
         SystemExit: it is not on this machine.
@@ -36,7 +51,29 @@ def broker() -> list[int]:
     found = [pid for pid, words in _commands() if "beam.smp" in words and "rabbit" in words]
     if not found:
         raise SystemExit("RabbitMQ does not run on this machine, where its CPU time can be read")
-    return found
+    return cpu(found)
+
+
+def read(parts: Parts) -> dict[str, float]:
+    """CPU seconds of all parts until now."""
+    return {name: seconds() for name, seconds in parts.items()}
+
+
+def since(before: Mapping[str, float], parts: Parts) -> dict[str, float]:
+    """CPU seconds of all parts since ``before``."""
+    return {name: now - before[name] for name, now in read(parts).items()}
+
+
+def _cpu(pid: int) -> float:
+    try:
+        return cpu_of([pid])
+    except OSError:  # it has ended
+        return 0.0
+
+
+def _of_ended_children(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / TICKS
 
 
 def _commands() -> Iterator[tuple[int, str]]:
@@ -46,32 +83,3 @@ def _commands() -> Iterator[tuple[int, str]]:
         except OSError:  # it has ended
             continue
         yield int(folder.name), words
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """CPU seconds of each process of each part."""
-
-    spent: Mapping[str, Mapping[int, float]]
-
-    def since(self, before: Reading) -> dict[str, float]:
-        """CPU seconds by part; a process that was not there before counts from its start."""
-        return {
-            part: sum(now - before.spent[part].get(pid, 0.0) for pid, now in processes.items())
-            for part, processes in self.spent.items()
-        }
-
-
-def read(parts: Parts) -> Reading:
-    """What all parts have spent until now."""
-    return Reading(spent={part: _spent(find()) for part, find in parts.items()})
-
-
-def _spent(pids: list[int]) -> dict[int, float]:
-    found = {}
-    for pid in pids:
-        try:
-            found[pid] = cpu_of([pid])
-        except OSError:  # it has ended
-            continue
-    return found

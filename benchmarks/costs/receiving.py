@@ -59,17 +59,17 @@ def _one(site: Site, address: str, pids: list[int], name: str, seconds: float) -
     """Microseconds of each part, and messages, for one request."""
     site.empty()
     parts: processes.Parts = {
-        "web": lambda: pids,
-        "database": partial(processes.backends, site.database),
+        "web": lambda: processes.cpu(pids),
+        "database": partial(processes.database, site.database),
     }
     with load(site, f"{address}{VIEWS[name]}", seconds + 5, CONNECTIONS) as generator:
         warm = site.number(ROWS[name]) + WARM_UP
         wait(lambda: site.number(ROWS[name]) >= warm, f"{name} answers nothing")
         rows, messages = site.number(ROWS[name]), site.waiting()
-        all_parts = {"generator": lambda: [generator.pid], **parts}
+        all_parts = {"generator": lambda: processes.cpu([generator.pid]), **parts}
         before = processes.read(all_parts)
         time.sleep(seconds)
-        spent = processes.read(all_parts).since(before)
+        spent = processes.since(before, all_parts)
         answered = site.number(ROWS[name]) - rows
         sent = site.waiting() - messages
     return {part: used / answered * MICRO for part, used in spent.items()} | {

@@ -41,12 +41,12 @@ def measure(site: Site) -> Servers:
     """All of it."""
     site.purge()
     idle = _broker_per_second()
-    before, begun = _broker(), time.perf_counter()
+    before, begun = processes.broker(), time.perf_counter()
     send = json.loads(site.python(SEND, str(MESSAGES)))
-    publish = _broker() - before - idle * (time.perf_counter() - begun)
-    before, begun = _broker(), time.perf_counter()
+    publish = processes.broker() - before - idle * (time.perf_counter() - begun)
+    before, begun = processes.broker(), time.perf_counter()
     _take_all(site)
-    deliver = _broker() - before - idle * (time.perf_counter() - begun)
+    deliver = processes.broker() - before - idle * (time.perf_counter() - begun)
     return Servers(
         hop=_hop(site),
         flush=_flush(site),
@@ -57,14 +57,10 @@ def measure(site: Site) -> Servers:
     )
 
 
-def _broker() -> float:
-    return sum(processes.read({"broker": processes.broker}).spent["broker"].values())
-
-
 def _broker_per_second(seconds: float = 2.0) -> float:
-    before = _broker()
+    before = processes.broker()
     time.sleep(seconds)
-    return (_broker() - before) / seconds
+    return (processes.broker() - before) / seconds
 
 
 def _take_all(site: Site) -> None:
@@ -86,14 +82,14 @@ def _hop(site: Site) -> float:
     """Of a round trip, what neither side computes; others on the machine only ever add to it."""
     with psycopg.connect(site.url, autocommit=True) as connection:
         backend = [connection.info.backend_pid]
-        spent = processes.read({"database": lambda: backend})
+        spent = processes.cpu(backend)
         took, begun = [], time.process_time()
         for _ in range(STATEMENTS):
             since = time.perf_counter()
             connection.execute("SELECT 1")
             took.append(time.perf_counter() - since)
         client = time.process_time() - begun
-        server = processes.read({"database": lambda: backend}).since(spent)["database"]
+        server = processes.cpu(backend) - spent
     quarter = statistics.quantiles(took, n=4)[0]
     return max(0.0, quarter - (client + server) / STATEMENTS) * MICRO
 

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -58,6 +59,17 @@ class Site:
         """Name of the database."""
         return self.url.rpartition("/")[2]
 
+    @cached_property
+    def _connection(self) -> psycopg.Connection[Any]:
+        # One for all: a new one for each look would cost more than what is looked at.
+        return psycopg.connect(self.url, autocommit=True)
+
+    def close(self) -> None:
+        """Let go of the database and leave nothing at the broker."""
+        self._connection.close()
+        with self.channel() as channel:
+            channel.queue_delete(self.queue)
+
     @property
     def variables(self) -> dict[str, str]:
         """The variables of its processes."""
@@ -73,14 +85,12 @@ class Site:
 
     def number(self, sql: str) -> float:
         """What a query finds."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            row = connection.execute(sql.encode()).fetchone()
+        row = self._connection.execute(sql.encode()).fetchone()
         return float(row[0]) if row else 0.0
 
     def empty(self) -> None:
         """Throw away rows and messages."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("TRUNCATE bench_event, gemini_webhooks_webhookdelivery CASCADE")
+        self._connection.execute("TRUNCATE bench_event, gemini_webhooks_webhookdelivery CASCADE")
         self.purge()
 
     @contextmanager
@@ -99,11 +109,6 @@ class Site:
         with self.channel() as channel:
             channel.queue_declare(self.queue, durable=True, auto_delete=False)
             channel.queue_purge(self.queue)
-
-    def remove_queue(self) -> None:
-        """Leave nothing at the broker."""
-        with self.channel() as channel:
-            channel.queue_delete(self.queue)
 
 
 @contextmanager

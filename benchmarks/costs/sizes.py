@@ -6,7 +6,6 @@ from benchmarks.costs.handling import STORE, TYPES
 from benchmarks.costs.site import Site
 from benchmarks.simulation.costs import Sizes
 
-NUMBER = 300
 ROUNDS = 3
 DRAIN = "from django.core.management import call_command; call_command('gemini_webhooks', 'drain')"
 WRITTEN = "SELECT pg_current_wal_insert_lsn() - '0/0'"
@@ -14,17 +13,17 @@ WRITTEN = "SELECT pg_current_wal_insert_lsn() - '0/0'"
 SIZE = "SELECT pg_total_relation_size('{0}') / (SELECT count(*) FROM {0})::float"
 
 
-def measure(site: Site, *, message: float) -> Sizes:
+def measure(site: Site, *, number: int, message: float) -> Sizes:
     """Of receipt and of handling; run it last, as tables are looked at as they are then."""
     received, handled = [], []
     site.empty()
-    for number in range(ROUNDS):
+    for turn in range(ROUNDS):
         before = site.number(WRITTEN)
-        site.python(STORE, f"sizes{number}", str(NUMBER), TYPES["one receiver"])
+        site.python(STORE, f"sizes{turn}", str(number), TYPES["one receiver"])
         between = site.number(WRITTEN)
         site.python(DRAIN)
-        received.append((between - before) / NUMBER)
-        handled.append((site.number(WRITTEN) - between) / NUMBER)
+        received.append((between - before) / number)
+        handled.append((site.number(WRITTEN) - between) / number)
     return Sizes(
         # Whatever else writes on this server only ever adds.
         wal_received=min(received),

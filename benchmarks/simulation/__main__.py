@@ -58,7 +58,7 @@ def validate(options: argparse.Namespace) -> None:
                 )
             )
         finally:
-            site.remove_queue()
+            site.close()
     say(tables.comparison_table(compared))
     if max(one.others for one in compared) > validation.MOST_OTHERS:
         say("Other things kept the machine busy: this says little.\n")

@@ -49,7 +49,7 @@ def receive(site: Site, name: str, *, seconds: float) -> Run:
     ):
         warm = site.number(ROWS[name]) + 500
         wait(lambda: site.number(ROWS[name]) >= warm, f"{name} answers nothing")
-        parts: processes.Parts = {"web": lambda: pids, "generator": lambda: [generator.pid]}
+        parts: processes.Parts = {"own": lambda: processes.cpu([*pids, generator.pid])}
         with _watched(site, parts) as watched:
             first = site.number(ROWS[name])
             time.sleep(seconds)
@@ -63,7 +63,7 @@ def handle(site: Site, name: str, *, number: int) -> Run:
     _fill(site, name, number)
     with worker(site, count=CHILDREN) as main:
         wait(lambda: site.number(done) >= number // 10, "the worker does not begin")
-        parts: processes.Parts = {"worker": lambda: [main, *processes.children(main)]}
+        parts: processes.Parts = {"own": lambda: processes.cpu([main, *processes.children(main)])}
         with _watched(site, parts) as watched:
             first = site.number(done)
             wait(lambda: site.number(done) >= number, "the worker does not get on")
@@ -85,14 +85,14 @@ def _watched(site: Site, own: processes.Parts) -> Iterator[_Watched]:
     """How long a block took, and how busy the machine was with other things."""
     parts: processes.Parts = {
         **own,
-        "database": partial(processes.backends, site.database),
+        "database": partial(processes.database, site.database),
         "broker": processes.broker,
     }
     spent, busy = processes.read(parts), _busy()
     watched = _Watched()
     yield watched
     watched.seconds = time.perf_counter() - watched.began
-    own_seconds = sum(processes.read(parts).since(spent).values())
+    own_seconds = sum(processes.since(spent, parts).values())
     watched.others = max(0.0, _busy() - busy - own_seconds) / watched.seconds
 
 

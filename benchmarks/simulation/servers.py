@@ -50,12 +50,17 @@ class Database:
             done.succeed()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Delivery:
-    """What was received, and the event that tells of its end."""
+    """What was received.
 
-    received: float
+    Attributes:
+        handled: tells of its end.
+        left: messages of workers that are still to be worked off.
+    """
+
     handled: simpy.Event
+    left: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,7 @@ class _Site:
             left -= len(some)
 
     def _delivery(self) -> Delivery:
-        delivery = Delivery(received=self.env.now, handled=self.env.event())
+        delivery = Delivery(handled=self.env.event())
         began = self.env.now
 
         def note(_: simpy.Event) -> None:

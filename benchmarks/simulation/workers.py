@@ -38,8 +38,6 @@ class Worker:
         self._ready: simpy.Store = simpy.Store(env)
         #: Round trips of one delivery, all of its messages together.
         self._trips = work.first.round_trips + work.follow_ups * work.later.round_trips
-        #: Messages that are still to be worked off, by delivery.
-        self._left: dict[int, int] = {}
         env.process(self._take())
         for _ in range(children):
             env.process(self._work_off())
@@ -66,13 +64,12 @@ class Worker:
         for delivery in message.deliveries:
             yield from self._database_work(step)
             if message.is_first:
-                self._left[id(delivery)] = self._work.follow_ups
+                delivery.left = self._work.follow_ups
                 for _ in range(self._work.follow_ups):
                     self._broker.publish(Message(deliveries=[delivery], is_first=False))
             else:
-                self._left[id(delivery)] -= 1
-            if not self._left[id(delivery)]:
-                del self._left[id(delivery)]
+                delivery.left -= 1
+            if not delivery.left:
                 delivery.handled.succeed()
 
     def _database_work(self, step: Step) -> Steps:
