@@ -12,8 +12,8 @@ from functools import partial
 from benchmarks.costs import processes
 from benchmarks.costs.site import MICRO, Site, wait, web
 from benchmarks.harness import HERE
-from benchmarks.ingest import signed
 from benchmarks.simulation.costs import Request
+from benchmarks.traffic import new_ids, signed
 
 VIEWS = {"ours": "/ours/", "V": "/v/", "N": "/n/"}
 #: Counts rows without reading the table.
@@ -83,7 +83,8 @@ def load(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Send what is new until the end of the block."""
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
-        file.writelines(signed(site.secret, int(seconds * MOST_PER_SECOND)))
+        number = int(seconds * MOST_PER_SECOND)
+        file.writelines(signed(site.secret, new_ids(number)))
         file.flush()
         words = ["-t1", f"-c{connections}", "-d600s", "-s", str(HERE / "load.lua"), url]
         generator = subprocess.Popen(  # noqa: S603 - our own

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import os
-import secrets
 import sys
 
 from benchmarks import simulation
 from benchmarks.costs.site import Site
 from benchmarks.harness import database
 from benchmarks.simulation import costs, tables, validation
+from benchmarks.traffic import new_secret
 
 say = sys.stdout.write
 
@@ -45,10 +44,9 @@ def main() -> None:
 
 def validate(options: argparse.Namespace) -> None:
     """Exit code 1 if the simulation is further off than it may be."""
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     with database(options.database) as url:
         site = Site(
-            url=url, broker=options.broker, queue=f"validation-{os.getpid()}", secret=secret
+            url=url, broker=options.broker, queue=f"validation-{os.getpid()}", secret=new_secret()
         )
         site.purge()
         try:
