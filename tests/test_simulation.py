@@ -139,6 +139,26 @@ def test_all_messages_of_a_delivery_count() -> None:
     assert five.messages > 5
 
 
+def test_nothing_is_lost_between_web_and_workers() -> None:
+    calm = Scenario(
+        servers=SERVERS, cores=16, request=REQUEST, work=WORK, rate=1000, children=16, seconds=2
+    )
+    outcome = simulate(calm)
+
+    assert outcome.messages < 1.5  # packed, and one for the receiver
+    assert outcome.handled == pytest.approx(outcome.answered, rel=0.03)
+
+
+def test_a_generator_elsewhere_is_no_limit() -> None:
+    slow = Scenario(
+        servers=NOTHING, cores=16, request=replace(REQUEST, generator=10_000), processes=16,
+        connections=100,
+    )  # fmt: skip
+
+    assert simulate(slow).limit == "generator"
+    assert simulate(replace(slow, generator_here=False)).answered > 10_000
+
+
 def test_any_worker_takes_what_another_sent() -> None:
     several = Scenario(servers=SERVERS, cores=8, work=WORK, workers=3, children=2, waiting=600)
 

@@ -13,7 +13,7 @@ from benchmarks.simulation.site import PACK, simulate
 #: A worker's main process has so many children here.
 CHILDREN = 8
 #: For rates, so many events for each core are under way, more than it ever needs.
-IN_FLIGHT = 30
+IN_FLIGHT = 20
 #: For latencies, so much of what it could take arrives.
 LOAD = 0.7
 #: Fleets are planned for this share of their CPU, so that they stand a burst and a machine less.
@@ -58,17 +58,15 @@ def machine(costs: Costs, cores: int) -> Machine:
         processes=cores,
         connections=8 * cores,
         generator_here=False,
-        warm_up=0.1,
-        seconds=max(0.15, min(2.0, 8 / cores)),
     )
-    whole = _saturated(base, costs.work["one receiver"])
-    five = _saturated(base, costs.work["five receivers"])
     work = costs.work["one receiver"]
-    calm = simulate(replace(_with(base, work), rate=LOAD * whole.handled, warm_up=0.2))
+    whole = _saturated(base, work)
+    five = _saturated(base, costs.work["five receivers"])
+    calm = simulate(_for_a_while(replace(_with(base, work), rate=LOAD * whole.handled)))
     spent = sum(whole.cpu.values())
     return Machine(
         cores=cores,
-        received=simulate(base).answered,
+        received=simulate(_for_a_while(base)).answered,
         handled=whole.handled,
         handled_by_five=five.handled,
         limit=whole.limit,
@@ -78,6 +76,17 @@ def machine(costs: Costs, cores: int) -> Machine:
     )
 
 
+def _for_a_while(scenario: Scenario) -> Scenario:
+    """Long enough for some hundred events, whatever they cost."""
+    request, work = scenario.request, scenario.work
+    micros = (request.web + request.database) if request else 0.0
+    if work:
+        micros += work.child + work.database + work.main * (1 / work.pack + work.follow_ups)
+    # On one core; so many for each keep the number of events alike on large machines.
+    counted = max(30, 400 // scenario.cores)
+    return replace(scenario, warm_up=2 * IN_FLIGHT * micros * 1e-6, seconds=counted * micros * 1e-6)
+
+
 def _with(base: Scenario, work: Work) -> Scenario:
     workers = max(1, base.cores // CHILDREN)
     return replace(base, work=work, workers=workers, children=2 * base.cores // workers)
@@ -85,10 +94,8 @@ def _with(base: Scenario, work: Work) -> Scenario:
 
 def _saturated(base: Scenario, work: Work) -> Outcome:
     """As fast as events are handled: each connection waits for that."""
-    busy = replace(
-        _with(base, work), connections=IN_FLIGHT * base.cores, until_handled=True, warm_up=0.2
-    )
-    return simulate(busy)
+    busy = replace(_with(base, work), connections=IN_FLIGHT * base.cores, until_handled=True)
+    return simulate(_for_a_while(busy))
 
 
 @dataclass(frozen=True, kw_only=True)

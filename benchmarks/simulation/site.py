@@ -44,8 +44,7 @@ class _Site:
         self._cores = Cores(env, scenario.cores, chance, slowdown=scenario.slowdown)
         self._database = Database(env, self._cores, scenario.servers, chance)
         self._broker = Broker(env, self._cores, scenario.servers)
-        here = self._cores if scenario.generator_here else Cores(env, 1, chance)
-        self._generator = Interpreter(env, here, "generator")
+        self._generator = Interpreter(env, self._cores, "generator")
         request, work = scenario.request, scenario.work
         self._web = [self._process(request) for _ in range(scenario.processes) if request]
         self._workers = [self._worker(work) for _ in range(scenario.workers) if work]
@@ -127,10 +126,12 @@ class _Site:
         request = self._scenario.request
         assert request is not None  # noqa: S101  # else nobody sends
         began = self.env.now
-        yield from self._generator.run(request.generator / 2)
+        # Elsewhere there are as many as it takes.
+        generator = request.generator if self._scenario.generator_here else 0
+        yield from self._generator.run(generator / 2)
         yield self.env.timeout(self._scenario.servers.hop * 1e-6)
         yield from self._web[number % len(self._web)].answer(delivery)
-        yield from self._generator.run(request.generator / 2)
+        yield from self._generator.run(generator / 2)
         self._answers.append(self.env.now - began)
 
     # --- outcome

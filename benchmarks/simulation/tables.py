@@ -133,8 +133,8 @@ def fleet_table(needed: Iterable[Fleet]) -> str:
                 f"{rounded(one.messages)}/s",
                 f"{one.queues:,}",
                 f"{rounded(one.wal)} MB/s",
-                f"{rounded(one.per_day)} GB",
-                f"{rounded(one.rows_per_day)} million",
+                f"{rounded(one.per_day / 1000)} TB",
+                f"{rounded(one.rows_per_day / 1000)} billion",
             )
             for one in needed
         ),
