@@ -1,0 +1,95 @@
+"""The database and the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import simpy
+
+from benchmarks.simulation.costs import Servers
+from benchmarks.simulation.machine import Chance, Cores, Steps
+
+
+class Database:
+    """Executes statements; commits that come while the disk is busy go to it together."""
+
+    def __init__(
+        self, env: simpy.Environment, cores: Cores, costs: Servers, chance: Chance
+    ) -> None:
+        self._env = env
+        self._cores = cores
+        self._costs = costs
+        self._chance = chance
+        self._flushing: simpy.Event | None = None
+        self._written = 0
+        self._safe = 0
+        #: How long the disk was busy, in seconds.
+        self.flushed = 0.0
+
+    def execute(self, micros: float, *, commits: bool) -> Steps:
+        """One round trip of a statement that costs so much CPU."""
+        yield self._env.timeout(self._costs.hop * 1e-6)
+        yield from self._cores.run("database", micros)
+        if commits:
+            yield from self._commit()
+
+    def _commit(self) -> Steps:
+        self._written += 1
+        mine = self._written
+        while self._safe < mine:
+            if self._flushing is not None:
+                yield self._flushing
+                continue
+            covers, self._flushing = self._written, self._env.event()
+            took = self._chance.around(self._costs.flush * 1e-6)
+            yield self._env.timeout(took)
+            self.flushed += took
+            self._safe = covers
+            done, self._flushing = self._flushing, None
+            done.succeed()
+
+
+@dataclass(kw_only=True)
+class Delivery:
+    """What was received.
+
+    Attributes:
+        handled: tells of its end.
+        left: messages of workers that are still to be worked off.
+    """
+
+    handled: simpy.Event
+    left: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """For some deliveries: the first of each, or one of those that workers send later."""
+
+    deliveries: Sequence[Delivery]
+    is_first: bool = True
+
+
+class Broker:
+    """Takes messages and keeps them until a worker asks."""
+
+    def __init__(self, env: simpy.Environment, cores: Cores, costs: Servers) -> None:
+        self._env = env
+        self._cores = cores
+        self._costs = costs
+        self.queue: simpy.Store = simpy.Store(env)
+        self.messages = 0
+
+    def publish(self, message: Message) -> None:
+        """Take it; nobody waits for that."""
+        self.messages += 1
+        self._env.process(self._take(message))
+
+    def _take(self, message: Message) -> Steps:
+        yield from self._cores.run("broker", self._costs.publish)
+        yield self.queue.put(message)
+
+    def deliver(self) -> None:
+        """Give one to a worker, and take the acknowledgement."""
+        self._env.process(self._cores.run("broker", self._costs.deliver))

@@ -1,0 +1,80 @@
+"""Compares the simulation with real runs that its costs were not measured in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.costs.site import Site
+from benchmarks.simulation import runs
+from benchmarks.simulation.costs import Costs
+from benchmarks.simulation.runs import Run
+from benchmarks.simulation.scenario import Scenario
+from benchmarks.simulation.site import simulate, work_off
+
+#: A simulation that is further off is not to be believed.
+TOLERANCE = 0.2
+#: Cores that others may be busy with; with more, the comparison says little.
+MOST_OTHERS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One run; rates per second."""
+
+    name: str
+    measured: float
+    simulated: float
+    others: float
+
+    @property
+    def deviation(self) -> float:
+        """Of the simulation, as a share of what was measured."""
+        return self.simulated / self.measured - 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within what is tolerated."""
+        return abs(self.deviation) <= TOLERANCE
+
+
+def compare(site: Site, costs: Costs, *, seconds: float, number: int) -> Iterator[Compared]:
+    """Every view, and every kind of work."""
+    for name in costs.requests:
+        run = runs.receive(site, name, seconds=seconds)
+        yield _compared(f"receiving, {name}", run, receiving(costs, name, run))
+    for name in costs.work:
+        run = runs.handle(site, name, number=number)
+        yield _compared(f"handling, {name}", run, handling(costs, name, number, run))
+
+
+def _compared(name: str, run: Run, simulated: float) -> Compared:
+    return Compared(name=name, measured=run.rate, simulated=simulated, others=run.others)
+
+
+def receiving(costs: Costs, name: str, run: Run) -> float:
+    """What the simulation says of a run of receiving."""
+    scenario = Scenario(
+        servers=costs.servers,
+        cores=os.cpu_count() or 1,
+        request=costs.requests[name],
+        processes=runs.PROCESSES,
+        threads=runs.THREADS,
+        connections=runs.CONNECTIONS,
+        slowdown=runs.slowdown(run),
+    )
+    return simulate(scenario).answered
+
+
+def handling(costs: Costs, name: str, number: int, run: Run) -> float:
+    """What the simulation says of a run of handling."""
+    scenario = Scenario(
+        servers=costs.servers,
+        cores=os.cpu_count() or 1,
+        work=costs.work[name],
+        children=runs.CHILDREN,
+        waiting=number,
+        slowdown=runs.slowdown(run),
+    )
+    return work_off(scenario)
