@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -23,9 +24,9 @@ configured: dict[str, Any] = settings.GEMINI_WEBHOOKS
 def works() -> Iterator[tuple[str, Callable[[], Work]]]:
     """By name, what prepares a request, or what follows, that nobody has made before."""
     for prefix, path in (("", "/ours/"), ("V ", "/v/")):
-        yield f"{prefix}new", lambda path=path: _new(path)
-        yield f"{prefix}duplicate", lambda path=path: _duplicate(path)
-        yield f"{prefix}forged", lambda path=path: _new(path, traffic.new_secret())
+        yield f"{prefix}new", partial(_new, path)
+        yield f"{prefix}duplicate", partial(_duplicate, path)
+        yield f"{prefix}forged", partial(_new, path, traffic.new_secret())
     key, metadata = dynamic.new_key(), dict(webhook_config({"tenant": "acme"})["user_metadata"])
     with dynamic.key_set(key) as configured["JWKS_URL"]:
         yield (

@@ -112,7 +112,8 @@ def _allocated() -> int:
 
     dispatch.flush()
     with app.connection_for_write() as broker:  # in memory
-        broker.default_channel.queue_purge(app.conf.task_default_queue)
+        channel: Any = broker.default_channel
+        channel.queue_purge(app.conf.task_default_queue)
     gc.collect()
     return sys.getallocatedblocks()
 
