@@ -50,7 +50,7 @@ def load(served: Served, path: str, lines: Iterable[str], seconds: float) -> Mea
         file.writelines(lines)
         file.flush()
         before = cpu_of(pids)
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency"]
+        command = f"wrk -t1 -c{CONNECTIONS} -d{seconds:g}s --timeout=30s --latency".split()
         done = subprocess.run(  # noqa: S603 - our own
             [*command, "-s", HERE / "load.lua", url, "--", file.name],
             capture_output=True,

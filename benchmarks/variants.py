@@ -19,7 +19,7 @@ from benchmarks.serving import Served, served
 
 VIEWS = {"ours": "/ours/", "V": "/v/", "N": "/n/", "verify": "/verify/"}
 #: How many events come again and again.
-REPEATED = 2000
+REPEATED = 500
 #: Tokens take long to make; no server here verifies more.
 TOKENS_PER_SECOND = 1500
 

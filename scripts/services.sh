@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs and starts, on Debian, the servers that the tests talk to, and the browser that they drive.
+# Installs and starts, on Debian, the servers that the tests talk to, the browser that they drive, and
+# wrk, by which benchmarks send requests.
 # What is there already is left alone.
 set -eu
 
@@ -60,3 +61,5 @@ else
     need chromium chromium
     echo "Chromium is there"
 fi
+
+need wrk wrk

@@ -90,6 +90,11 @@ _awaited = set(LIBRARIES)
 _joining = threading.Lock()
 _complaints: set[str] = set()
 
+# Nobody forks in the middle of it: the child would wait for a thread that it does not have.
+os.register_at_fork(
+    before=_joining.acquire, after_in_parent=_joining.release, after_in_child=_joining.release
+)
+
 
 def start(*wanted: str) -> None:
     """Have libraries observe that the site uses by now; others join once it imports them.

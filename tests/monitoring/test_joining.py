@@ -108,3 +108,26 @@ with observe.sending("dispatch", "celery", detached=False):
 
     assert said_by(START + OBSERVERS + program) is False
     assert said_by(START + OBSERVERS + program, **chosen) is True
+
+
+@pytest.mark.usefixtures("_prometheus")
+def test_process_that_is_forked_while_an_observer_joins_counts_too() -> None:
+    program = """
+import os, threading, time
+import prometheus_client
+from importlib import import_module
+from gemini_webhooks.observe import observers
+importing = threading.Event()
+def slowly(name):
+    importing.set()
+    time.sleep(1)
+    return import_module(name)
+observers.import_module = slowly
+threading.Thread(target=observe.refused, args=("made_up",)).start()
+importing.wait()
+child = os.fork()
+if not child:
+    os._exit(0 if refused() else 1)
+print(json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+"""
+    assert said_by(START + OBSERVERS + program) == 0
