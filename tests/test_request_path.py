@@ -31,8 +31,9 @@ STATEMENTS = {
         "INSERT INTO gemini_webhooks_webhookdelivery",
     ],
 }
-#: From the message of a delivery until its one receiver has run; one of them is the receiver's.
-HANDLED_STATEMENTS = 10
+#: From the message of a delivery until its one receiver has run, each in a task of its own; one of
+#: them is the receiver's.
+HANDLED_STATEMENTS = 11
 #: Blocks of memory that are left of each request: less than one entry of any table.
 KEPT = 5.0
 

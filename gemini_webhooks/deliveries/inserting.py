@@ -58,6 +58,7 @@ _KINDS: Mapping[type[models.Field[Any, Any]], tuple[Text, Adapt | None]] = {
         _as_parameter,
         lambda value, connection: connection.ops.adapt_datetimefield_value(value),
     ),
+    models.TextField: (_unless_empty("''"), None),
     models.DurationField: (_as_parameter, _as_field(models.DurationField)),
     models.ForeignKey: (_as_parameter, None),
     models.IntegerField: (_unless_empty("0"), None),
