@@ -31,7 +31,7 @@ MAX_COUNTDOWN_SECONDS = 900
 
 #: Taking one into processing is quick, so a message costs more than it; but they shall not all
 #: wait for one worker.
-DELIVERIES_PER_MESSAGE = 20
+DELIVERIES_PER_MESSAGE = 50
 
 #: A turn that has waited for so long behind other messages is no longer wanted: those are what
 #: the workers are busy with, and the schedule goes on anyhow.

@@ -23,10 +23,12 @@ logger = logs.get_logger(__name__)
 PUBLISH_SECONDS = 1.0
 #: How long nothing is published after a failure, in seconds.
 COOL_DOWN_SECONDS = 30.0
-#: What is posted within this time goes out together, in seconds; and where that was so many, more
-#: of it: a message costs as much as several deliveries, and the workers have enough to do.
-GATHER_SECONDS, LONGER_SECONDS = 0.01, 0.04
-MANY = 3
+#: What is posted within this time goes out together, in seconds.
+GATHER_SECONDS = 0.01
+#: As long as events come in such numbers, of which the first is found in the time above and the
+#: second in this one: a message costs as much as several deliveries, and workers have enough to do.
+BUSY_SECONDS = 0.1
+MANY, STILL_MANY = 4, 20
 MOST_AT_ONCE = 500
 
 #: Called from the thread with whether the messages were sent.
@@ -104,7 +106,8 @@ class Publisher:
         if self.cooling:
             observe.not_handed_off("cooling_down")
             return False
-        self._start()
+        if self._thread is None:
+            self._start()
         app = messages.site_app()
         self._orders.put(_Order(handoffs=handoffs, app=app, ended=ended, context=context))
         return True
@@ -127,7 +130,8 @@ class Publisher:
             with suppress(Empty):
                 while len(orders) < MOST_AT_ONCE:
                     orders.append(self._orders.get_nowait())
-            pause = LONGER_SECONDS if len(orders) >= MANY else GATHER_SECONDS
+            many = MANY if pause == GATHER_SECONDS else STILL_MANY
+            pause = BUSY_SECONDS if len(orders) >= many else GATHER_SECONDS
             for _, group in groupby(orders, key=lambda order: (id(order.app), id(order.context))):
                 self._send(list(group))
 

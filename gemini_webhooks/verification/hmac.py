@@ -149,9 +149,8 @@ def _matching(headers: SignedHeaders, body: bytes, keys: Iterable[SigningKey]) -
 
 
 def _sign(headers: SignedHeaders, body: bytes, key: SigningKey) -> bytes:
-    code = hmac.new(key.key, f"{headers.webhook_id}.{headers.timestamp}.".encode(), hashlib.sha256)
-    code.update(body)
-    return b"v1," + base64.b64encode(code.digest())
+    signed = b"%b.%d.%b" % (headers.webhook_id.encode(), headers.timestamp, body)
+    return b"v1," + base64.b64encode(hmac.digest(key.key, signed, hashlib.sha256))
 
 
 def _reencoded(body: bytes) -> Iterator[bytes]:
