@@ -48,10 +48,25 @@ def decrypt(ciphertext: str) -> Plaintext:
         raise _unreadable() from None
 
 
-# For every request as well. A secret that is revoked is not asked for any more.
-@lru_cache(maxsize=4096)
+def decrypt_again(ciphertext: str) -> Plaintext:
+    """As :func:`decrypt`, for what each request needs: remembered as long as the keys are the same.
+
+    Whether the secret is still valid is for the caller to know, each time.
+
+    Raises:
+        ConfigurationError: likewise.
+    """
+    try:
+        return _remembered(ciphertext, _keys())
+    except (InvalidToken, ValueError):
+        raise _unreadable() from None
+
+
 def _decrypted(ciphertext: str, keys: tuple[Fernet, ...]) -> Plaintext:
     return Plaintext(MultiFernet(keys).decrypt(ciphertext).decode())
+
+
+_remembered = lru_cache(maxsize=4096)(_decrypted)
 
 
 def is_current(ciphertext: str) -> bool:

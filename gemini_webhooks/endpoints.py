@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 from gemini_webhooks import ciphers, clock, logs
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import rows
+from gemini_webhooks.deliveries.statements import Select, slots
 from gemini_webhooks.exceptions import ConfigurationError, UnknownEndpoint
 from gemini_webhooks.models import SigningSecret, WebhookEndpoint
 from gemini_webhooks.verification import SigningKey, TokenRules, parse_secret, secret_hint
@@ -83,7 +84,8 @@ def accepted_at(slug: str | None) -> Acceptance:
         own = tuple(_settings_secrets())
         return Acceptance(slug="", endpoint_id=None, own=own, audiences=settings.AUDIENCES)
     is_slug = len(slug) <= MAX_SLUG_LENGTH and slug_re.fullmatch(slug)
-    endpoint = rows(WebhookEndpoint).filter(slug=slug).first() if is_slug else None
+    found = _by_slug(slug=slug) if is_slug else []
+    endpoint = found[0] if found else None
     if endpoint is None or endpoint.slug != slug:
         raise UnknownEndpoint("unknown_endpoint", f"there is no endpoint “{slug[:100]}”")
     if endpoint.state == WebhookEndpoint.State.DISABLED:
@@ -114,8 +116,23 @@ def keys_elsewhere(slug: str, limit: int = 200) -> list[tuple[str, SigningKey]]:
 
 def valid_now(secrets: QuerySet[SigningSecret]) -> QuerySet[SigningSecret]:
     """Those of ``secrets`` that have neither expired nor been revoked."""
-    unexpired = Q(expires_at=None) | Q(expires_at__gt=clock.now())
-    return secrets.filter(unexpired, revoked_at=None)
+    return secrets.filter(_is_valid(clock.now()))
+
+
+def _is_valid(now: object) -> Q:
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+_by_slug = Select(
+    WebhookEndpoint, lambda: rows(WebhookEndpoint).filter(**slots(WebhookEndpoint, "slug"))
+)
+_valid_secrets = Select(
+    SigningSecret,
+    lambda: rows(SigningSecret).filter(
+        _is_valid(slots(SigningSecret, "expires_at")["expires_at"]),
+        **slots(SigningSecret, "endpoint_id"),
+    ),
+)
 
 
 def opened(secret: SigningSecret) -> SigningKey:
@@ -124,7 +141,7 @@ def opened(secret: SigningSecret) -> SigningKey:
     Raises:
         ConfigurationError: no key opens it, or it is no signing secret; says what to do.
     """
-    key = parse_secret(ciphers.decrypt(secret.ciphertext))
+    key = parse_secret(ciphers.decrypt_again(secret.ciphertext))
     return SigningKey(key=key, hint=secret.hint, secret_id=secret.pk)
 
 
@@ -133,10 +150,10 @@ def _settings_secrets() -> Iterator[SigningKey | None]:
 
 
 def _stored_secrets(endpoint: WebhookEndpoint) -> Iterator[SigningKey | None]:
+    secrets = _valid_secrets(endpoint_id=endpoint.pk, expires_at=clock.now())
     # The newest last, as the last match counts: in the grace of a rotation Google signs with both,
     # and what the old one alone has signed is to be told from that.
-    secrets = rows(SigningSecret).filter(endpoint=endpoint).order_by("created_at", "pk")
-    return map(_opened, valid_now(secrets))
+    return map(_opened, sorted(secrets, key=lambda secret: (secret.created_at, secret.pk)))
 
 
 def _backend_secrets(slug: str) -> list[SigningKey | None]:

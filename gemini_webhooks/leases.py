@@ -37,8 +37,8 @@ def renewing(held: Claim) -> Iterator[None]:
     show the renewal before it commits.
     """
     lease = _Lease(held)
-    _watch.add(lease)
     try:
+        _watch.add(lease)
         yield
     finally:
         _watch.remove(lease)
@@ -60,13 +60,18 @@ class _Lease:
         """Begin to renew it, if it has been held for long enough."""
         if self._thread is not None or time.monotonic() - self._since < RENEW_SECONDS:
             return
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._context.run,
             args=(_renew_until, self._held, self._ended),
             name=f"lease-{self._held.run.pk}",
             daemon=True,
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more; the next look tries again
+            logger.warning("no thread to renew the lease of run %s", self._held.run.pk)
+        else:
+            self._thread = thread
 
     def end(self) -> None:
         """Renew it no more. Call it once nobody starts it."""
@@ -87,10 +92,9 @@ class _Watch:
         with self._lock:
             self._leases.add(lease)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="gemini-leases", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="gemini-leases", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def remove(self, lease: _Lease) -> None:
         with self._lock:

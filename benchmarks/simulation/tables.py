@@ -81,7 +81,7 @@ def bytes_table(costs: Costs) -> str:
         ("row of a delivery, with indexes", f"{rounded(sizes.delivery)} bytes"),
         ("row of a run, with indexes", f"{rounded(sizes.run)} bytes"),
         ("row of an attempt, with indexes", f"{rounded(sizes.attempt)} bytes"),
-        ("message for twenty deliveries", f"{rounded(sizes.message)} bytes"),
+        ("message for fifty deliveries", f"{rounded(sizes.message)} bytes"),
         ("CPU of the broker for a message, in and out",
          f"{servers.publish + servers.deliver:.0f} µs"),
         ("CPU of a web process to send one", f"{servers.send:.0f} µs"),

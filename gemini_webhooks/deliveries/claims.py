@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -17,6 +17,7 @@ from gemini_webhooks.deliveries.audit import class_name, last_number, log, summa
 from gemini_webhooks.deliveries.common import (
     LEASE_SECONDS,
     NOT_HELD,
+    SWEEP_GRACE_SECONDS,
     WAITING,
     LeaseLost,
     alias,
@@ -26,10 +27,12 @@ from gemini_webhooks.deliveries.progress import fail
 from gemini_webhooks.deliveries.reading import delivery_of
 from gemini_webhooks.deliveries.statements import Select, Slot, Update, field_of, slots
 from gemini_webhooks.exceptions import GeminiWebhooksError
-from gemini_webhooks.models import Attempt, ReceiverRun
+from gemini_webhooks.models import Attempt, ReceiverRun, ResultFile
 
 #: The clocks of two workers differ; a message may come so much before the run is due.
 CLOCK_SKEW_SECONDS = 1
+#: For so long nobody but who has planned a run can have had it: sweeps leave it alone.
+NEW = timedelta(seconds=SWEEP_GRACE_SECONDS / 2)
 #: The error class of runs that no worker survived.
 WORKER_LOST = "worker lost"
 _NO_ERROR: dict[str, Any] = {"last_error": "", "error_class": ""}
@@ -109,7 +112,9 @@ def claim_new(run: ReceiverRun) -> Claim | None:
 
     ``None``: it is not to be had like this; :func:`claim` finds out why.
     """
-    changes = {} if run.lane else _take(run)
+    # Somebody else may have run it long ago, and a replay has made it as new since.
+    is_new = clock.now() - run.created_at < NEW
+    changes = _take(run) if is_new and not run.lane else {}
     return _claimed(run, changes, 1) if changes else None
 
 
@@ -195,6 +200,8 @@ def _found(run_id: int) -> _Found | None:
     if delivery is None:
         return None
     run.delivery = delivery
+    if run.result_id is not None:  # not by itself: a replica may be behind
+        run.result = rows(ResultFile).filter(pk=run.result_id).first()
     return _Found(run=run, pause_id=run.pause_id, number=(run.last_number or 0) + 1)
 
 

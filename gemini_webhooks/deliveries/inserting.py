@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,8 @@ Text = Callable[[Any], str]
 Adapt = Callable[[Any, BaseDatabaseWrapper], Any]
 
 _PARAMETER = "%s"
+#: Of ``psycopg.IsolationLevel``, in which Django's setting is given.
+READ_COMMITTED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,9 @@ def _as_parameter(_: Any) -> str:
     return _PARAMETER
 
 
-def _as_choice(value: Any) -> str:
-    return f"'{value}'"  # a word of ours
+def _as_choice(choices: Iterable[tuple[Any, Any]]) -> Text:
+    words = {value: f"'{value}'" for value, _ in choices}
+    return lambda value: words.get(value, _PARAMETER)
 
 
 def _as_flag(value: Any) -> str:
@@ -122,7 +125,7 @@ def _columns(model: type[models.Model]) -> list[Column]:
 def _column(field: models.Field[Any, Any]) -> Column:
     text, adapt = next(_KINDS[kind] for kind in _KINDS if isinstance(field, kind))
     if field.choices:
-        text = _as_choice
+        text = _as_choice(field.flatchoices)
     return Column(attribute=field.attname, name=str(field.column), text=text, adapt=adapt)
 
 
@@ -139,8 +142,17 @@ def _statement(
     sql = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608  # names of our own
     if not connection.features.can_return_columns_from_insert:
         return sql
-    if connection.features.supports_update_conflicts_with_target:
+    if connection.features.supports_update_conflicts_with_target and _sees_commits(connection):
         # No error, which costs a server more than the row and ends a transaction; and no target:
         # with one, conflicts of two rows at two constraints are a deadlock in PostgreSQL.
         sql += " ON CONFLICT DO NOTHING"
     return f"{sql} RETURNING {quote(str(model._meta.pk.column))}"
+
+
+def _sees_commits(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a statement sees what others have committed meanwhile, as PostgreSQL has it.
+
+    Otherwise it fails where it would have to do nothing about a row that it cannot see.
+    """
+    level = connection.settings_dict["OPTIONS"].get("isolation_level")
+    return connection.vendor != "postgresql" or level is None or level <= READ_COMMITTED

@@ -323,7 +323,10 @@ def _count(using: str) -> str:
     """An UPDATE: put together once, as it is what senders that repeat themselves cost."""
     quote = connections[using].ops.quote_name
     count = quote("duplicate_count")
-    returning = "" if connections[using].vendor == "mysql" else f" RETURNING {quote('id')}"
+    # MariaDB does so for an INSERT alone, an old SQLite for nothing.
+    returns = connections[using].features.can_return_columns_from_insert
+    is_mysql = connections[using].vendor == "mysql"
+    returning = f" RETURNING {quote('id')}" if returns and not is_mysql else ""
     return (
         f"UPDATE {quote(WebhookDelivery._meta.db_table)} SET {count} = {count} + 1 "  # noqa: S608  # names of our own
         f"WHERE {quote('webhook_id')} = %s "
@@ -345,7 +348,8 @@ def _counted_as_found(values: Mapping[str, Any]) -> int | None:
 
 def _is_told_before(values: Mapping[str, Any]) -> bool:
     """Whether there is a delivery about the same, which Google told of."""
-    return rows(WebhookDelivery).filter(occasion=values["occasion"]).exists()
+    occasion = values["occasion"]
+    return bool(occasion) and rows(WebhookDelivery).filter(occasion=occasion).exists()
 
 
 def _taken_over(values: Mapping[str, Any]) -> dict[str, object]:

@@ -34,7 +34,7 @@ class Slot(Expression):
 
     def as_sql(self, *_: object, **__: object) -> tuple[str, Any]:
         """A place for a value, and itself to mark which one."""
-        return "%s", [self]
+        return "%s", (self,)
 
 
 def field_of(model: type[Model], name: str) -> Field[Any, Any]:

@@ -1,9 +1,9 @@
 """Hands a committed delivery to Celery; never raises into the request and never delays it.
 
 A broker can be down in many ways, some of which answer nothing for minutes. So messages are
-published from a thread, which sends together what arrives within a few milliseconds; after a
-failure nothing is published for a while. What was not handed off is in the database, where the
-sweeper finds it.
+published from a thread, which sends together what arrives within a few milliseconds, or more where
+it is much; after a failure nothing is published for a while. What was not handed off is in the
+database, where the sweeper finds it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from celery import Celery, Task, current_task
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from kombu.exceptions import OperationalError
 
 from gemini_webhooks import celery_app, observe
@@ -49,16 +51,21 @@ _steps: ContextVar[deque[Handoff] | None] = ContextVar("gemini_webhooks_steps", 
 def is_eager(app: Celery) -> bool:
     """Whether tasks are executed where they are called.
 
-    Celery looks through all its sources for each question; only what is changed while it runs can
-    make a difference, and that is the first of them.
+    Celery looks through all its sources for each question, which is remembered until Django's
+    settings are changed. What is changed in Celery's own comes first.
     """
     changed = (app.conf.changes or {}).get("task_always_eager")
-    return _is_eager(app) if changed is None else bool(changed)
+    return _is_eager(app, id(app.conf)) if changed is None else bool(changed)
 
 
 @lru_cache(maxsize=8)
-def _is_eager(app: Celery) -> bool:
+def _is_eager(app: Celery, _configuration: int) -> bool:
     return bool(app.conf.task_always_eager)
+
+
+@receiver(setting_changed)
+def _ask_again(**_: object) -> None:
+    _is_eager.cache_clear()
 
 
 @dataclass(frozen=True, kw_only=True)

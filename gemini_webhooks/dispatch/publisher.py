@@ -124,7 +124,10 @@ class Publisher:
     def _work(self) -> None:
         pause = GATHER_SECONDS
         while True:
+            begun = time.monotonic()
             orders = [self._orders.get()]
+            if time.monotonic() - begun > BUSY_SECONDS:
+                pause = GATHER_SECONDS
             if orders[0].context is None:
                 time.sleep(pause)
             with suppress(Empty):

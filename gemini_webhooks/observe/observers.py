@@ -87,7 +87,7 @@ class Observer:
 _observers: list[Observer] = []
 #: Those of the :data:`LIBRARIES` that nobody was seen to use yet.
 _awaited = set(LIBRARIES)
-_joining = threading.Lock()
+_joining = threading.RLock()
 _complaints: set[str] = set()
 
 # Nobody forks in the middle of it: the child would wait for a thread that it does not have.
@@ -115,7 +115,10 @@ def observing() -> list[Observer]:
     if _awaited:
         for name, library in LIBRARIES.items():
             if library.sign in sys.modules:
-                _join(name, library)
+                try:
+                    _join(name, library)
+                except Exception as error:  # noqa: BLE001  # as in tell(): somebody is at work here
+                    logger.error("%s cannot be used: %s", name, type(error).__name__)  # noqa: TRY400
     return _observers
 
 

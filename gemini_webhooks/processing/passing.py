@@ -23,8 +23,8 @@ from gemini_webhooks.processing.quickness import is_quick, may_be_quick
 from gemini_webhooks.processing.running import run_new
 from gemini_webhooks.processing.settling import settle_one
 
-#: So long after the first run has begun, no other one is begun in the same message, in seconds.
-BUDGET_SECONDS = 0.5
+#: So long after a message was taken, no other run is begun because of it, in seconds.
+BUDGET_SECONDS = 1.0
 
 
 def plan_all(
@@ -47,6 +47,7 @@ def plan_all(
     Raises:
         Exception: what the last of those that failed raised, after all the others.
     """
+    until = time.monotonic() + BUDGET_SECONDS
     failures: list[Exception] = []
     quick: list[ReceiverRun] = []
     last: ReceiverRun | None = None
@@ -66,20 +67,23 @@ def plan_all(
                 last = run
             else:
                 yield handoff
-    yield from _run_all(deque(filter(None, [*quick, last])), failures)
+    yield from _run_all(deque(filter(None, [*quick, last])), until, failures)
     if failures:
         raise failures[-1]
 
 
-def _run_all(runs: deque[ReceiverRun], failures: list[Exception]) -> Iterator[Handoff]:
-    until = time.monotonic() + BUDGET_SECONDS
+def _run_all(
+    runs: deque[ReceiverRun], until: float, failures: list[Exception]
+) -> Iterator[Handoff]:
     while runs and time.monotonic() < until:
         run = runs.popleft()
-        handoffs: list[Handoff] = []
         try:
             handoffs = run_new(run)
         except Exception as error:  # noqa: BLE001  # raised by the caller
+            # Such as a connection that is gone: another task has another one.
             failures.append(error)
+            yield handoff_of(run)
+            break
         # Once for all that ran here.
         if not runs or runs[0].delivery_id != run.delivery_id:
             with observe.about(run.delivery):

@@ -62,9 +62,9 @@ def run_new(new: ReceiverRun) -> list[Handoff]:
     """As :func:`run` for one that was planned just now; :func:`settle_one` is for the caller.
 
     Args:
-        new: with its delivery, of which the receiver gets a copy: it may change what it gets.
+        new: with its delivery and result, of which the receiver gets copies: it may change them.
     """
-    new.delivery = deepcopy(new.delivery)
+    new.delivery, new.result = deepcopy((new.delivery, new.result))
     held = deliveries.claim_new(new)
     if held is None:
         return run(new.pk)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,13 +87,13 @@ def test_callbacks_after_the_commit_are_the_receiver_s_alone(
 
 
 def test_no_thread_renews_leases(gemini_webhooks: Gemini, db: None, note: Receiver) -> None:
-    threads: set[str] = set()
-    note.does = lambda: threads.update(thread.name for thread in threading.enumerate())
+    leases.reset()
+    watched: list[int] = []
+    note.does = lambda: watched.append(len(leases._watch._leases))
 
     gemini_webhooks.deliver("batch.succeeded").assert_ran(note)
 
-    assert threads
-    assert not any(name.startswith("lease-") for name in threads)
+    assert watched == [0]
 
 
 SWAPPED = [

@@ -1,0 +1,177 @@
+"""What receiving and handling save themselves, where it must make no difference."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.db import connection, connections
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+
+from gemini_webhooks import ciphers, deliveries, leases, processing, receivers
+from gemini_webhooks.deliveries import inserting, recording
+from gemini_webhooks.dispatch import messages
+from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+from gemini_webhooks.observe import observers
+from tests.conftest import every_database
+from tests.senders import StaticSender
+
+database = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def _put_together_anew() -> Iterator[None]:
+    """Statements that depend on what the database can do."""
+
+    def forget() -> None:
+        recording._count.cache_clear()
+        inserting._statements.clear()
+
+    forget()
+    yield
+    forget()
+
+
+@database
+@pytest.mark.usefixtures("_put_together_anew")
+def test_a_database_that_returns_nothing_tells_duplicates_too(
+    static: StaticSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection.features, "can_return_columns_from_insert", False)
+
+    answers = [static.post(webhook_id="m").json()["status"] for _ in range(3)]
+
+    assert answers == ["accepted", "duplicate", "duplicate"]
+    assert WebhookDelivery.objects.get().duplicate_count == 2
+
+
+@every_database
+@pytest.mark.usefixtures("_put_together_anew")
+def test_conflicts_are_errors_where_a_statement_does_not_see_what_others_commit(
+    database: str, static: StaticSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would fail otherwise, as PostgreSQL has it, and the duplicate would be put off."""
+    connection = connections[database]
+    if connection.vendor == "postgresql":
+        repeatable = import_module("psycopg").IsolationLevel.REPEATABLE_READ
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", repeatable)
+        connection.close()
+
+    with CaptureQueriesContext(connection) as asked:
+        answers = [static.post(webhook_id="m").json()["status"] for _ in range(2)]
+
+    connection.close()
+    assert answers == ["accepted", "duplicate"]
+    is_asked = any("ON CONFLICT" in one["sql"] for one in asked.captured_queries)
+    assert is_asked == (connection.vendor == "sqlite")
+
+
+def test_words_that_are_no_choice_are_parameters() -> None:
+    column = next(one for one in inserting._columns(WebhookDelivery) if one.name == "signing")
+
+    assert column.text("hmac") == "'hmac'"
+    assert column.text("'; DROP TABLE x; --") == "%s"
+
+
+def test_eager_is_what_celery_says_whenever_it_is_changed() -> None:
+    app = Celery("eager")
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+
+    assert not messages.is_eager(app)
+    with override_settings(CELERY_TASK_ALWAYS_EAGER=True):
+        assert messages.is_eager(app)
+    assert not messages.is_eager(app)
+    app.conf.task_always_eager = True
+    assert messages.is_eager(app)
+
+
+def test_a_key_that_is_taken_away_opens_nothing_more(settings: Any) -> None:
+    ciphertext = ciphers.encrypt("whsec_x")
+    assert ciphers.decrypt_again(ciphertext) == "whsec_x"
+
+    settings.SECRET_KEY = "another"
+
+    with pytest.raises(ciphers.ConfigurationError):
+        ciphers.decrypt_again(ciphertext)
+
+
+@database
+def test_a_claim_brings_all_that_the_receiver_gets(static: StaticSender) -> None:
+    """Nothing is read later, where a router might ask a replica that is behind."""
+    receivers.on("batch.succeeded", name="r")(lambda **_: None)
+    static.post(webhook_id="m")
+    [handoff] = processing.plan(WebhookDelivery.objects.get().pk)
+    delivery = WebhookDelivery.objects.get()
+    result = ResultFile.objects.create(delivery=delivery, source_uri="gs://b/o")
+    ReceiverRun.objects.update(result=result)
+
+    held = deliveries.claim(handoff.id)
+
+    assert held is not None
+    with CaptureQueriesContext(connection) as asked:
+        assert held.run.result == result
+        assert held.run.delivery == delivery
+    assert len(asked) == 0
+
+
+@database
+def test_a_thread_that_cannot_be_started_is_one_attempt_s_trouble(
+    static: StaticSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receivers.on("batch.succeeded", name="r")(lambda **_: None)
+    static.post(webhook_id="m")
+    [handoff] = processing.plan(WebhookDelivery.objects.get().pk)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        processing.run(handoff.id)
+
+    assert ReceiverRun.objects.get().state == "retrying"
+    assert not leases._watch._leases
+    ReceiverRun.objects.update(next_attempt_at="2026-01-01T00:00Z")
+    processing.run(handoff.id)
+    assert ReceiverRun.objects.get().state == "succeeded"
+
+
+def test_a_renewal_that_gets_no_thread_gets_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.0)
+    renewed = threading.Event()
+    monkeypatch.setattr(leases, "_renew_until", lambda *_: renewed.set())
+    lease = leases._Lease(deliveries.Claim(run=ReceiverRun(pk=1), token="t", number=1))
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        lease.start_if_due()
+    assert not renewed.is_set()
+
+    lease.start_if_due()
+
+    assert renewed.wait(10)
+    lease.end()
+
+
+def test_an_observer_that_cannot_join_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ImportError("half installed")
+
+    monkeypatch.setattr(observers, "_join", fail)
+    monkeypatch.setattr(observers, "_awaited", {"opentelemetry"})
+    library = observers.Library(observer="x", sign="threading", variable="X")
+    monkeypatch.setattr(observers, "LIBRARIES", {"opentelemetry": library})
+
+    observers.tell("refused", "code")
+
+    assert "opentelemetry cannot be used: ImportError" in caplog.text
