@@ -8,11 +8,14 @@ What it refuses (``NaN``, lone surrogates, other encodings) is for the standard 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Protocol
 
 BLOCK_BYTES = 256 * 1024
+#: Of msgspec: what the extra asks for. An older one may be there for something else.
+OLDEST = (0, 20)
 
 
 class Readable(Protocol):
@@ -58,12 +61,22 @@ def _at_returns(whole: list[bytes]) -> Iterator[bytes]:
         yield from (line + b"\n").splitlines()
 
 
-@cache
-def _decoder() -> Callable[[bytes], Any]:
+def fast() -> Any:
+    """The module ``msgspec``, if one is installed that will do."""
     try:
         import msgspec  # noqa: PLC0415  # an extra
     except ImportError:
+        return None
+    version = re.match(r"(\d+)\.(\d+)", msgspec.__version__)
+    return msgspec if version and tuple(map(int, version.groups())) >= OLDEST else None
+
+
+@cache
+def _decoder() -> Callable[[bytes], Any]:
+    msgspec = fast()
+    if msgspec is None:
         decode = json.JSONDecoder().decode
         # Nearly all lines are UTF-8, so which encoding it is need not be found out for each.
         return lambda line: decode(line.decode())
-    return msgspec.json.Decoder().decode
+    decoder: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+    return decoder

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,9 +38,14 @@ EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
 HOST = "https://storage.googleapis.com"
 #: Where requests with a client certificate go instead.
 MTLS_HOST = "https://storage.mtls.googleapis.com"
+#: ``always`` and ``never`` decide it, as in the library.
+MTLS_VARIABLE = "GOOGLE_API_USE_MTLS_ENDPOINT"
 PRECONDITION_FAILED = 412
-#: Large enough to cost little, and small enough that a slow line fills it well within the lease.
-PIECE_BYTES = 256 * 1024
+#: What came of a read that is not full when the line stalls has to come again.
+READ_BYTES = 64 * 1024
+#: So many reads are handed on at once, which costs less, but a slow line need not fill them.
+MOST_READS = 4
+GATHER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +77,7 @@ class StorageObject:
         if offset:
             headers["Range"] = f"bytes={offset}-"
         with self._calling() as (client, credentials), _session(credentials) as session:
-            host = client.api_endpoint
-            if session.is_mtls and host == HOST:
-                host = MTLS_HOST
+            host = _host(client.api_endpoint, is_mtls=session.is_mtls)
             path = client.bucket(self.bucket).blob(self.name).path
             with session.get(
                 f"{host}/download/storage/v1{path}",
@@ -166,14 +170,31 @@ def _session(credentials: Credentials) -> AuthorizedSession:
     return session
 
 
+def _host(endpoint: str, *, is_mtls: bool) -> str:
+    wanted = {"always": True, "never": False}.get(os.environ.get(MTLS_VARIABLE, ""), is_mtls)
+    return MTLS_HOST if wanted and endpoint == HOST else endpoint
+
+
 def _copy(response: Response, sink: Sink) -> None:
     """Hand on what comes, or raise what the library raises for such an answer."""
     from google.api_core.exceptions import from_http_response  # noqa: PLC0415  # an extra
 
     if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise from_http_response(response)  # type: ignore[no-untyped-call]  # half typed
-    while piece := response.raw.read(PIECE_BYTES, decode_content=False):
-        sink.write(piece)
+    gathered: list[bytes] = []
+    begun_at = time.monotonic()
+    try:
+        while piece := response.raw.read(READ_BYTES, decode_content=False):
+            gathered.append(piece)
+            now = time.monotonic()
+            if len(gathered) == MOST_READS or now - begun_at >= GATHER_SECONDS:
+                whole = b"".join(gathered)
+                gathered.clear()
+                sink.write(whole)
+                begun_at = now
+    finally:
+        if gathered:
+            sink.write(b"".join(gathered))
 
 
 def _checksum(crc32c: str | None) -> Checksum | None:

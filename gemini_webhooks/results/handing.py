@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +78,25 @@ def _can_move(storage: Storage, name: str, file: BinaryIO) -> bool:
     try:
         folder = next(path for path in Path(storage.path(name)).parents if path.exists())
         there = folder.stat()
-        inherits = there.st_mode & stat.S_ISGID or INHERITED & set(os.listxattr(folder))
-        return not inherits and there.st_dev == os.fstat(file.fileno()).st_dev
-    except OSError:
+        if there.st_mode & stat.S_ISGID or INHERITED & set(os.listxattr(folder)):
+            return False
+        same = there.st_dev == os.fstat(file.fileno()).st_dev
+        return same and _takes_from(Path(file.name).parent, folder)
+    except (OSError, TypeError):  # it may have no name
         return False
+
+
+def _takes_from(source: Path, folder: Path) -> bool:
+    """Whether files of ``source`` can be moved to ``folder``; tried with an empty one.
+
+    Two mounts of one file system have the same number, and where a rename fails Django copies
+    without noticing that a disk took only a part.
+    """
+    with tempfile.NamedTemporaryFile(dir=source, suffix=spool.LINK_SUFFIX) as empty:
+        there = folder / f".{uuid.uuid4().hex}"
+        try:
+            os.link(empty.name, there)
+        except OSError:
+            return False
+        there.unlink()
+    return True

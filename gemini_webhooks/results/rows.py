@@ -62,6 +62,8 @@ class Counter:
 
     def _begin(self, part: bytes) -> None:
         """Keep the beginning of a line; of one that is too long only that it is."""
+        if not part:
+            return
         self._begun_bytes += len(part)
         self._begun.append(part)
         if self._begun_bytes >= MAX_LINE_BYTES:

@@ -47,7 +47,7 @@ def part_file(result_id: int, uri: str, generation: str) -> Iterator[BinaryIO]:
         prefix = f"{result_id}-{_short(uri)}-"
         path = folder / f"{prefix}{_short(generation)}{SUFFIX}"
         _remove_stale(folder)
-        for other in set(folder.glob(f"{prefix}*{SUFFIX}")) - {path}:
+        for other in set(folder.glob(f"{prefix}*")) - {path, _link_of(path)}:
             other.unlink(missing_ok=True)
     with _opened(path) as file:
         try:
@@ -70,7 +70,7 @@ def discard(result_id: int, uri: str) -> None:
 def linked(file: BinaryIO) -> Iterator[Path | None]:
     """Give a part file a second name, which a storage may take away; the first one stays.
 
-    ``None`` where the file has no name or its file system knows no second ones.
+    ``None`` where the file has no name any more or its file system knows no second ones.
     """
     if not isinstance(file.name, str):
         yield None
@@ -82,7 +82,7 @@ def linked(file: BinaryIO) -> Iterator[Path | None]:
         yield None
         return
     try:
-        yield link
+        yield link if _is_named(link, file) else None
     finally:
         link.unlink(missing_ok=True)
 
@@ -122,8 +122,8 @@ def _locked(path: Path) -> BinaryIO:
             file = stack.enter_context(open(path, "r+b", opener=_open))
             if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
                 raise ResultError("another worker on this machine is fetching it", permanent=False)
-            _link_of(path).unlink(missing_ok=True)  # of one that died
             if _is_named(path, file):
+                _link_of(path).unlink(missing_ok=True)  # of one that died
                 if os.fstat(file.fileno()).st_nlink == 1:
                     stack.pop_all()
                     return file
@@ -140,7 +140,12 @@ def _is_named(path: Path, file: BinaryIO) -> bool:
 
 def _open(path: str, flags: int) -> int:
     wanted = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(path, flags | wanted, 0o600)
+    try:
+        return os.open(path, flags | wanted, 0o600)
+    except PermissionError:
+        # The storage may have taken it and made it one to be read only, before the row failed.
+        Path(path).unlink(missing_ok=True)
+        return os.open(path, flags | wanted, 0o600)
 
 
 def _link_of(path: Path) -> Path:

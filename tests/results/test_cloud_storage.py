@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.core.files.storage import FileSystemStorage, storages
 from django.db import OperationalError
+from urllib3.exceptions import ReadTimeoutError
 
 pytest.importorskip("google.cloud.storage", reason="needs google-cloud-storage, extra gcs")
 pytest.importorskip("google.genai", reason="needs google-genai, extra genai")
 
 from gemini_webhooks import clock, results
 from gemini_webhooks.models import ResultFile
-from gemini_webhooks.results import claims
+from gemini_webhooks.results import claims, gcs
 from tests.results.conftest import BUCKET
 
 pytestmark = pytest.mark.django_db
@@ -257,6 +258,73 @@ def _private_key() -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ).decode()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_mtls", "expected"),
+    [
+        (None, True, gcs.MTLS_HOST),
+        (None, False, gcs.HOST),
+        ("auto", True, gcs.MTLS_HOST),
+        ("auto", False, gcs.HOST),
+        ("always", False, gcs.MTLS_HOST),
+        ("never", True, gcs.HOST),
+    ],
+)
+def test_the_host_for_client_certificates_is_taken_when_the_library_would(
+    monkeypatch, wanted, is_mtls, expected
+):
+    monkeypatch.delenv(gcs.MTLS_VARIABLE, raising=False)
+    if wanted:
+        monkeypatch.setenv(gcs.MTLS_VARIABLE, wanted)
+    assert gcs._host(gcs.HOST, is_mtls=is_mtls) == expected
+    assert gcs._host("https://storage.example", is_mtls=is_mtls) == "https://storage.example"
+
+
+class Stalling:
+    """An answer of which so many full reads come, and then no more."""
+
+    status_code = 200
+
+    def __init__(self, reads: int) -> None:
+        self.raw = self
+        self.left = reads
+
+    def read(self, size: int, *, decode_content: bool) -> bytes:
+        assert not decode_content
+        if not self.left:
+            raise ReadTimeoutError(None, "", "stalled")  # type: ignore[arg-type]
+        self.left -= 1
+        return b"x" * size
+
+
+class Written(list[int]):
+    def write(self, piece: bytes) -> int:
+        self.append(len(piece))
+        return len(piece)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(60, [4, 4, 2]), (0, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1])]
+)
+def test_all_reads_are_handed_on_before_a_line_stalls(monkeypatch, seconds, expected):
+    monkeypatch.setattr(gcs, "GATHER_SECONDS", seconds)
+    written = Written()
+    with pytest.raises(ReadTimeoutError):
+        gcs._copy(Stalling(reads=10), written)
+    assert written == [reads * gcs.READ_BYTES for reads in expected]
+
+
+def test_what_the_sink_refused_is_not_handed_on_again():
+    class Refusing(Written):
+        def write(self, piece: bytes) -> int:
+            super().write(piece)
+            raise claims.ClaimLost("gone")
+
+    written = Refusing()
+    with pytest.raises(claims.ClaimLost):
+        gcs._copy(Stalling(reads=10), written)
+    assert len(written) == 1
 
 
 def test_the_wait_grows_with_the_attempts_and_stays_below_the_ceiling(google, result_of, site):

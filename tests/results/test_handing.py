@@ -136,6 +136,27 @@ def test_where_files_have_one_name_only_it_is_copied(google, result_of, inode, m
     assert not is_moved(fetched(google, result_of), inode)
 
 
+@linux
+def test_on_another_mount_of_the_file_system_it_is_copied(google, result_of, inode, monkeypatch):
+    """Only trying tells: a rename there makes Django copy, and not look at what was written."""
+    link = os.link
+
+    def on_its_own_mount(source: Any, target: Any, **kwargs: Any) -> None:
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "link", on_its_own_mount)
+    result = fetched(google, result_of)
+    assert not is_moved(result, inode)
+
+
+@linux
+def test_nothing_is_left_of_having_tried(google, result_of, tmp_path):
+    result = fetched(google, result_of)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [Path(result.file.path)]
+
+
 class Refusing(FileSystemStorage):
     def _save(self, name: str, content: Any) -> str:
         super()._save(name, content)

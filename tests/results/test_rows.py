@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,6 +73,76 @@ def test_an_error_or_what_is_no_object_is_a_failed_row(line):
 
 def test_an_object_over_two_lines_is_two_failed_rows():
     assert counted(b'{"response":\n1}\n{"response": 2}\n') == (3, 2)
+
+
+#: What comes right and makes up for what does not, so that as many objects as lines are there.
+UNEVEN = [
+    b'{"key":1,"response":{}}{"key":2,"response":{}}\n\n{"key":3,"response":{}}\n',
+    b'{"key":1,\n"response":{}}{"key":2,"response":{}}\n',
+    b'{"response":{}}{"response":{}}\n \n',
+    b"{}{}\r\n\r\n",
+    b"\n{}{}\n",
+    b'{}{}\n{}{}\n{"a":{}\n}\n\n',
+    b'{"error":{}\n}{"response":{\n}}{}\n{}\n',
+    b'{"error":[{}\n,{}]}{}\n',
+    b'{}{"a":[{},\n{}]}\n',
+    b'{"error":1}\r\n{}\r{}\n\r\n',
+    b"{}\n{}{}\n\n{}",
+    b'{"a":"}\n{"}{}\n{}\n',
+    b"{}{}\n\n",
+    b'{"a":[\r\n{}]}{}\n',
+    b"{}\n{}{",
+]
+
+
+def expected_of(content: bytes) -> tuple[int, int]:
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    rows = [rows_of_the_standard_library(line) for line in lines]
+    return len(rows), sum(
+        not isinstance(row, dict) or (row.get("error") is not None and row.get("response") is None)
+        for row in rows
+    )
+
+
+def test_in_whatever_pieces_a_line_is_what_the_standard_library_makes_of_it():
+    chance = random.Random(7)
+    odd = [b"", b"\r", b"{}", b'{"error":1}', b"{}{}", b'{"a":', b"{", b"}", b"}{", b" {}", b"{} "]
+    made = [b"\n".join(chance.choices(odd, k=chance.randint(1, 6))) for _ in range(1000)]
+    for content in (*UNEVEN, *made):
+        cuts = sorted(chance.choices(range(len(content) + 1), k=3))
+        pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
+        one_by_one = [content[at : at + 1] for at in range(len(content))]
+        for fed in ([content], pieces, one_by_one):
+            assert counted(*fed) == expected_of(content), fed
+
+
+def test_nothing_is_kept_of_blocks_that_end_with_a_line():
+    counter = rows.Counter(name="", content_type="")
+    for _ in range(3):
+        counter.feed(b"{}\n")
+    assert counter._begun == []
+
+
+@pytest.mark.parametrize(
+    ("version", "is_used"),
+    [("0.19.0", False), ("0.9.1", False), ("0.20.0rc1", True), ("1.0", True), ("unknown", False)],
+)
+def test_only_a_msgspec_that_the_extra_would_install_is_used(monkeypatch, version, is_used):
+    monkeypatch.setitem(sys.modules, "msgspec", SimpleNamespace(__version__=version))
+    assert (jsonl.fast() is not None) == is_used
+
+
+def test_with_an_old_msgspec_it_is_as_without_one(monkeypatch):
+    monkeypatch.setitem(sys.modules, "msgspec", SimpleNamespace(__version__="0.18.6"))
+    assert answers._skimmer() is None
+    assert jsonl.loads(b'{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize("digits", [4301, 5000, 20_000])
+@pytest.mark.parametrize("before", [0, 1, 537, 1074])
+def test_a_number_of_too_many_digits_is_seen_wherever_it_is(digits, before):
+    line = b'{"%b": %b}\n' % (b"x" * before, b"1" * digits)
+    assert counted(b"{}\n", line) == (2, 1)
 
 
 def test_blank_lines_are_none_and_the_last_line_needs_no_end():

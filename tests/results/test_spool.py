@@ -222,3 +222,75 @@ def test_the_second_name_of_a_worker_that_died_goes(spooled):
     with spool.part_file(1, URI, "1") as file:
         assert file.read() == b"begun"
         assert [one.name for one in folder().iterdir()] == [path.name]
+
+
+def second_name(path: Path) -> Path:
+    return path.with_suffix(spool.LINK_SUFFIX)
+
+
+def test_one_that_a_storage_made_read_only_is_begun_anew(tmp_path, spooled, monkeypatch):
+    leave()
+    [path] = spooled()
+    path.chmod(0o440)
+    opened = os.open
+
+    def as_anybody_but_root(name: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if name == str(path) and path.exists() and not path.stat().st_mode & stat.S_IWUSR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(name, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", as_anybody_but_root)
+    with spool.part_file(1, URI, "1") as file:
+        assert file.read() == b""
+        file.write(b"anew")
+
+
+def test_one_that_can_never_be_opened_is_told_as_that(monkeypatch):
+    def refused(*_args: Any, **_kwargs: Any) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    leave()
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(ResultError, match="Permission denied") as caught:
+        enter()
+    assert not caught.value.permanent
+
+
+def test_a_second_name_is_of_the_file_that_is_open_or_there_is_none(spooled):
+    with spool.part_file(1, URI, "1") as file:
+        [path] = spooled()
+        path.unlink()
+        path.write_bytes(b"of another worker")
+        with spool.linked(file) as link:
+            assert link is None
+        assert not second_name(path).exists()
+        assert path.read_bytes() == b"of another worker"
+
+
+def test_the_second_name_of_the_worker_that_has_the_file_stays(tmp_path, spooled, monkeypatch):
+    leave()
+    [path] = spooled()
+    lock = spool.locks.lock
+    seen: list[bool] = []
+
+    def begun_by_another_before(file: Any, flags: int) -> bool:
+        seen.append(second_name(path).exists())
+        if len(seen) == 1:
+            path.rename(tmp_path / "stored")
+            path.write_bytes(b"of another worker")
+            second_name(path).hardlink_to(path)
+        return lock(file, flags)
+
+    monkeypatch.setattr(spool.locks, "lock", begun_by_another_before)
+    with spool.part_file(1, URI, "1"):
+        assert seen == [False, True]
+
+
+def test_the_second_name_of_another_generation_goes(spooled):
+    leave("1")
+    [path] = spooled()
+    second_name(path).hardlink_to(path)
+    leave("2")
+    [other] = folder().iterdir()
+    assert other.suffix == spool.SUFFIX
+    assert other != path
