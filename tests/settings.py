@@ -34,6 +34,8 @@ def of_the_extra_api() -> list[str]:
 SECRET_KEY = "tests-only-" + "k" * 50
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
+# A safe one takes half a second for each user of a test.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 USE_TZ = os.environ.get("TEST_USE_TZ", "1") == "1"
 TIME_ZONE = "Europe/Berlin"
 ROOT_URLCONF = "tests.urls"
