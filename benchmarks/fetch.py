@@ -121,7 +121,7 @@ def report(runs: dict[str, list[Measured]], amount: float, unit: str, ours: str)
 
 def write(path: Path) -> int:
     """Lines as a batch answers them; returns how many."""
-    chance = random.Random(7)  # noqa: S311 - only to be the same each time
+    chance = random.Random(7)  # noqa: S311  # only to be the same each time
     words = TEXT.split(" ")
     with path.open("w", encoding="utf-8") as file:
         for number in range(BLOCK_ROWS):
@@ -147,7 +147,7 @@ def write(path: Path) -> int:
 
 def child(arguments: Sequence[str], variables: dict[str, str]) -> list[Measured]:
     """Measure in a process of its own."""
-    done = subprocess.run(  # noqa: S603 - our own
+    done = subprocess.run(  # noqa: S603  # our own
         [sys.executable, "-m", "benchmarks.fetching", *arguments],
         env=variables,
         stdout=subprocess.PIPE,
@@ -164,7 +164,7 @@ def served(lines: Path, repeated: int) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = [str(lines), str(repeated), str(port)]
-    server = subprocess.Popen(  # noqa: S603 - our own
+    server = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-m", "benchmarks.objects", *arguments], stdout=subprocess.PIPE
     )
     try:

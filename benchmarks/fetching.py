@@ -26,13 +26,13 @@ if os.environ["BENCH_WITHOUT"]:
     sys.modules[os.environ["BENCH_WITHOUT"]] = None  # type: ignore[assignment]  # not importable
 django.setup()
 
-from django.core.files.base import ContentFile  # noqa: E402 - only then
-from django.core.files.storage import default_storage  # noqa: E402 - only then
-from google.cloud.storage import Client  # noqa: E402 - likewise
-from google_crc32c import Checksum  # noqa: E402 - likewise
+from django.core.files.base import ContentFile  # noqa: E402  # only then
+from django.core.files.storage import default_storage  # noqa: E402  # only then
+from google.cloud.storage import Client  # noqa: E402  # likewise
+from google_crc32c import Checksum  # noqa: E402  # likewise
 
-from gemini_webhooks import tasks  # noqa: E402 - likewise
-from gemini_webhooks.models import ResultFile, WebhookDelivery  # noqa: E402 - likewise
+from gemini_webhooks import tasks  # noqa: E402  # likewise
+from gemini_webhooks.models import ResultFile, WebhookDelivery  # noqa: E402  # likewise
 
 BUCKET, LARGE, SMALL = "bench", "large.jsonl", "small.jsonl"
 MIB = 1024**2

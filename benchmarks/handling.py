@@ -101,8 +101,8 @@ def main() -> None:
 
 def worked_off(fill: str, sql: str, expected: int, variables: dict[str, str]) -> float:
     """Runs per second, between a tenth and all of them."""
-    subprocess.run([sys.executable, "-c", fill], env=variables, check=True)  # noqa: S603 - our own
-    worker = subprocess.Popen(  # noqa: S603 - our own
+    subprocess.run([sys.executable, "-c", fill], env=variables, check=True)  # noqa: S603  # our own
+    worker = subprocess.Popen(  # noqa: S603  # our own
         [
             sys.executable,
             "-m",
@@ -152,7 +152,7 @@ def counter(sql: str, variables: dict[str, str]) -> Iterator[Callable[[], int]]:
         "for line in sys.stdin:\n"
         f"    cursor.execute({sql!r}); print(cursor.fetchone()[0], flush=True)\n"
     )
-    process = subprocess.Popen(  # noqa: S603 - our own
+    process = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-c", code],
         env=variables,
         text=True,

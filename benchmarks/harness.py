@@ -90,7 +90,7 @@ def _execute(url: str, sql: str) -> None:
 
 def count(table: str, url: str) -> int:
     """How many rows a table has."""
-    sql = f"SELECT count(*) FROM {table}"  # noqa: S608 - our own
+    sql = f"SELECT count(*) FROM {table}"  # noqa: S608  # our own
     code = (
         f"from django.db import connection\ncursor = connection.cursor()\ncursor.execute({sql!r})"
     )
@@ -110,7 +110,7 @@ def python(code: str, url: str) -> None:
 
 def _run(code: str, url: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
     secret = "whsec_" + base64.b64encode(bytes(32)).decode()
-    return subprocess.run(  # noqa: S603 - our own
+    return subprocess.run(  # noqa: S603  # our own
         [sys.executable, "-c", f"import django; django.setup()\n{code}"],
         env=environment(url, "memory://", secret),
         check=True,

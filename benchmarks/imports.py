@@ -84,7 +84,7 @@ def started(program: str) -> tuple[float, float, list[str]]:
     """Run a program; its seconds by the clock and of the processor, and the list it prints."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    done = subprocess.run(  # noqa: S603 - our own
+    done = subprocess.run(  # noqa: S603  # our own
         [sys.executable, "-c", program],
         cwd=Path(__file__).resolve().parent.parent,
         check=True,

@@ -46,7 +46,7 @@ def main() -> int:
 def _run(module: str, *words: str) -> dict[str, Any]:
     """Run a benchmark; what it prints is shown, but for the last line, which is JSON."""
     say(f"--- {module}")
-    process = subprocess.Popen(  # noqa: S603 - our own
+    process = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-m", f"benchmarks.{module}", *words], stdout=subprocess.PIPE, text=True
     )
     last = ""

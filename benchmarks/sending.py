@@ -51,7 +51,7 @@ def load(served: Served, path: str, lines: Iterable[str], seconds: float) -> Mea
         file.flush()
         before = cpu_of(pids)
         command = f"wrk -t1 -c{CONNECTIONS} -d{seconds:g}s --timeout=30s --latency".split()
-        done = subprocess.run(  # noqa: S603 - our own
+        done = subprocess.run(  # noqa: S603  # our own
             [*command, "-s", HERE / "load.lua", url, "--", file.name],
             capture_output=True,
             text=True,

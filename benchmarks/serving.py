@@ -49,7 +49,7 @@ def served(
         port = free.getsockname()[1]
     if server != "gunicorn":  # a thread for each request has no connection to keep
         variables.setdefault("BENCH_POOL", "8")
-    process = subprocess.Popen(  # noqa: S603 - our own
+    process = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-m", *SERVERS[server].format(port=port).split()],
         env=environment(url, broker, secret, **variables),
     )

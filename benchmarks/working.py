@@ -18,7 +18,7 @@ COMMAND = (
 def working(variables: Mapping[str, str]) -> Iterator[int]:
     """One worker (prefork, 2) on the queue ``BENCH_QUEUE``; yields its process id."""
     command = COMMAND.format(queue=variables["BENCH_QUEUE"])
-    worker = subprocess.Popen(  # noqa: S603 - our own
+    worker = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-m", *command.split()], env=variables, stdout=subprocess.DEVNULL
     )
     try:

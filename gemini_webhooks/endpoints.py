@@ -123,11 +123,8 @@ def _is_valid(now: object) -> Q:
     return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
 
 
-_by_slug = Select(
-    WebhookEndpoint, lambda: rows(WebhookEndpoint).filter(**slots(WebhookEndpoint, "slug"))
-)
+_by_slug = Select(lambda: rows(WebhookEndpoint).filter(**slots(WebhookEndpoint, "slug")))
 _valid_secrets = Select(
-    SigningSecret,
     lambda: rows(SigningSecret).filter(
         _is_valid(slots(SigningSecret, "expires_at")["expires_at"]),
         **slots(SigningSecret, "endpoint_id"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from functools import cache
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
 @cache
 def missing(name: str) -> str | None:
     """Say why the server ``name`` cannot be used; ``None`` if it can."""
+    if name == "wrk":  # serves nothing, and is installed with the others
+        return None if shutil.which(name) else "no wrk; `make services`"
     url = urlsplit(URLS[name])
     address = (url.hostname or "127.0.0.1", url.port or DEFAULT_PORTS[name])
     try:

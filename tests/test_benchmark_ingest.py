@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import servers
+from tests.measurements import measured
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHORT = ["--rounds", "1", "--seconds", "1", "--json"]
 
 
-def measured(module: str, *words: str) -> tuple[str, Any]:
-    """What it prints, and the JSON at its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *words],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
+@pytest.mark.server("wrk")
 @pytest.mark.parametrize(
     ("what", "names"),
     [
@@ -52,7 +34,7 @@ def test_all_that_is_compared_is_accepted(what: str, names: list[str], tmp_path:
         assert run["rate"] > 0
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
+@pytest.mark.server("wrk")
 def test_forged_requests_are_refused_and_few_of_them_are_stored() -> None:
     text, figures = measured("ingest", "forged", "--database", "sqlite://", *SHORT)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from django.db import Error as DatabaseTrouble
+from django.db import connections
 
-from gemini_webhooks import GiveUp, RetryLater, deliveries, processing, receivers, tasks
+from gemini_webhooks import GiveUp, RetryLater, deliveries, processing, receivers, replay, tasks
 from gemini_webhooks.dispatch import messages
 from gemini_webhooks.models import Attempt, Pause, ReceiverRun, WebhookDelivery
-from gemini_webhooks.processing import Handoff, passing, quickness
+from gemini_webhooks.processing import Handoff, passing, planning, quickness, running
 from tests.conftest import every_database
 from tests.senders import StaticSender
 from tests.site.models import Effect
@@ -121,9 +124,11 @@ def test_of_those_not_known_yet_one_is_run_last(static: StaticSender) -> None:
 def test_what_is_left_when_one_takes_long_is_handed_on(
     static: StaticSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "BUDGET_SECONDS", 2.0)
-    monkeypatch.setattr(quickness, "QUICK_SECONDS", 1.0)
-    slow = connect("becomes slow", lambda **_: time.sleep(2.1))
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(passing, "time", clock)
+    monkeypatch.setattr(quickness, "time", clock)
+    slow = connect("becomes slow", lambda **_: now.__setitem__(0, 100.0))
     other = connect("quick")
     is_known_as_quick("becomes slow", "quick")
 
@@ -260,6 +265,44 @@ def test_a_message_that_comes_again_hands_on_what_is_due(
 
     assert planned(ids) == []
     assert planned(ids, again=True) == ["left"]
+
+
+def test_what_was_planned_long_ago_is_taken_as_it_is_now(static: StaticSender) -> None:
+    """Somebody else has run it meanwhile, and a replay has made it look as new."""
+    told: list[bool] = []
+    connect("a", lambda event, **_: told.append(event.is_replay))
+    [delivery_id] = stored(static, "m")
+    [run] = planning.plan_new(delivery_id).runs.values()
+    processing.run(run.pk)
+    replay.replay(WebhookDelivery.objects.get(), actor="ada")
+    run.created_at -= timedelta(minutes=1)
+
+    running.run_new(run)
+
+    assert told == [False, True]
+    assert ReceiverRun.objects.get().state == "succeeded"
+
+
+@every_database
+def test_a_connection_that_is_gone_costs_one_delivery_no_other(
+    database: str, static: StaticSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect("a")
+    ids = stored(static, "m", "n", "o")
+    read = deliveries.delivery_of
+
+    def cut(delivery_id: int) -> WebhookDelivery | None:
+        if delivery_id == ids[0]:
+            connection = connections[database]
+            connection.ensure_connection()
+            connection.connection.close()
+        return read(delivery_id)
+
+    monkeypatch.setattr(deliveries, "delivery_of", cut)
+    with pytest.raises(DatabaseTrouble):
+        planned(ids)
+
+    assert ReceiverRun.objects.filter(delivery__in=ids[1:]).count() == 2
 
 
 def test_a_task_that_is_called_as_a_function_runs_nothing(static: StaticSender) -> None:

@@ -6,13 +6,12 @@ raise it here, and say in the commit what the calls buy; where something became 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.measurements import measured
 
 PROJECT = Path(__file__).resolve().parent.parent
 #: Calls of functions, as multiples of those that the baseline V needs for a new event: a tenth
@@ -33,7 +32,7 @@ STATEMENTS = {
 }
 #: From the message of a delivery until its one receiver has run, each in a task of its own; one of
 #: them is the receiver's.
-HANDLED_STATEMENTS = 11
+HANDLED_STATEMENTS = 10
 #: Blocks of memory that are left of each request: less than one entry of any table.
 KEPT = 5.0
 
@@ -42,16 +41,8 @@ OF_TRANSACTIONS = ("BEGIN", "SAVEPOINT", "RELEASE", "COMMIT")
 
 @pytest.fixture(scope="module")
 def counted() -> Any:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.counting", "--json"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    _, figures = measured("counting", "--json")
+    return figures
 
 
 def statements(counted: Any, name: str) -> list[str]:

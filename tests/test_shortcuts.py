@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,15 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from gemini_webhooks import ciphers, deliveries, leases, processing, receivers
-from gemini_webhooks.deliveries import inserting, recording
-from gemini_webhooks.dispatch import messages
+from gemini_webhooks.deliveries import inserting
+from gemini_webhooks.dispatch import messages, publisher
+from gemini_webhooks.dispatch.publisher import Publisher
 from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.observe import observers
+from gemini_webhooks.processing import Handoff
 from tests.conftest import every_database
 from tests.senders import StaticSender
+from tests.test_drain import wait_for
 
 database = pytest.mark.django_db(transaction=True)
 
@@ -28,13 +32,9 @@ database = pytest.mark.django_db(transaction=True)
 def _put_together_anew() -> Iterator[None]:
     """Statements that depend on what the database can do."""
 
-    def forget() -> None:
-        recording._count.cache_clear()
-        inserting._statements.clear()
-
-    forget()
+    inserting._statements.clear()
     yield
-    forget()
+    inserting._statements.clear()
 
 
 @database
@@ -44,9 +44,11 @@ def test_a_database_that_returns_nothing_tells_duplicates_too(
 ) -> None:
     monkeypatch.setattr(connection.features, "can_return_columns_from_insert", False)
 
-    answers = [static.post(webhook_id="m").json()["status"] for _ in range(3)]
+    with CaptureQueriesContext(connection) as asked:
+        answers = [static.post(webhook_id="m").json()["status"] for _ in range(3)]
 
     assert answers == ["accepted", "duplicate", "duplicate"]
+    assert not any("RETURNING" in one["sql"] for one in asked.captured_queries)
     assert WebhookDelivery.objects.get().duplicate_count == 2
 
 
@@ -139,6 +141,8 @@ def test_a_thread_that_cannot_be_started_is_one_attempt_s_trouble(
     ReceiverRun.objects.update(next_attempt_at="2026-01-01T00:00Z")
     processing.run(handoff.id)
     assert ReceiverRun.objects.get().state == "succeeded"
+    assert leases._watch._thread is not None
+    assert leases._watch._thread.is_alive()
 
 
 def test_a_renewal_that_gets_no_thread_gets_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +163,37 @@ def test_a_renewal_that_gets_no_thread_gets_one_later(monkeypatch: pytest.Monkey
 
     assert renewed.wait(10)
     lease.end()
+
+
+def test_a_hand_off_gathers_longer_as_long_as_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    pauses: list[float] = []
+    goes_on = threading.Semaphore(0)
+    now = [0.0]
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        goes_on.acquire()
+
+    monkeypatch.setattr(publisher, "time", SimpleNamespace(sleep=pause, monotonic=lambda: now[0]))
+    monkeypatch.setattr(messages, "publish", lambda handoffs, **_: sent.append(len(handoffs)))
+    hands_off = Publisher(lost=lambda _: None)
+
+    def come(number: int, *, later: float = 0.0) -> float:
+        """So many events; returns how long it gathers."""
+        already = len(sent), len(pauses)
+        now[0] += later
+        for n in range(number):
+            assert hands_off.post(Handoff(kind="delivery", id=n))
+        wait_for(lambda: len(pauses) > already[1])
+        goes_on.release()
+        wait_for(lambda: len(sent) > already[0])
+        return pauses[-1]
+
+    short, long = publisher.GATHER_SECONDS, publisher.BUSY_SECONDS
+    assert [come(publisher.MANY), come(publisher.STILL_MANY), come(1)] == [short, long, long]
+    assert [come(1), come(publisher.MANY), come(1, later=1)] == [short, short, short]
+    assert sent == [4, 20, 1, 1, 4, 1]
 
 
 def test_an_observer_that_cannot_join_stops_nobody(

@@ -87,8 +87,8 @@ def load(
         file.writelines(signed(site.secret, new_ids(number)))
         file.flush()
         words = ["-t1", f"-c{connections}", "-d600s", "-s", str(HERE / "load.lua"), url]
-        generator = subprocess.Popen(  # noqa: S603 - our own
-            ["wrk", *words, "--", file.name],  # noqa: S607 - wherever it is installed
+        generator = subprocess.Popen(  # noqa: S603  # our own
+            ["wrk", *words, "--", file.name],  # noqa: S607  # wherever it is installed
             stdout=subprocess.DEVNULL,
         )
         try:

@@ -78,7 +78,7 @@ class Site:
     def python(self, code: str, *words: str) -> str:
         """Run code in a process of the site; returns what it printed."""
         command = [sys.executable, "-c", f"import django; django.setup()\n{code}", *words]
-        done = subprocess.run(  # noqa: S603 - our own
+        done = subprocess.run(  # noqa: S603  # our own
             command, env=self.variables, check=True, stdout=subprocess.PIPE, text=True
         )
         return done.stdout
@@ -119,7 +119,7 @@ def web(site: Site, *, count: int = 1, threads: int = 1) -> Iterator[tuple[str, 
         port = free.getsockname()[1]
     words = [f"--workers={count}", f"--threads={threads}", "--worker-class=gthread"]
     words += [f"--bind=127.0.0.1:{port}", "--log-level=warning", "--keep-alive=30"]
-    gunicorn = subprocess.Popen(  # noqa: S603 - our own
+    gunicorn = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-m", "gunicorn", "benchmarks.site.wsgi", *words],
         env=site.variables,
     )
@@ -135,7 +135,7 @@ def web(site: Site, *, count: int = 1, threads: int = 1) -> Iterator[tuple[str, 
 
 def _answers(address: str) -> bool:
     try:
-        urllib.request.urlopen(f"{address}/nothing")  # noqa: S310 - loopback
+        urllib.request.urlopen(f"{address}/nothing")  # noqa: S310  # loopback
     except urllib.error.HTTPError:
         return True
     except OSError:
@@ -148,7 +148,7 @@ def worker(site: Site, *, count: int = 1) -> Iterator[int]:
     """A Celery worker with so many children that are ready; yields the id of its main process."""
     words = [f"-c{count}", "-lERROR", "-Ofair", "--without-gossip", "--without-mingle"]
     words += ["--without-heartbeat", "-Q", site.queue]
-    process = subprocess.Popen(  # noqa: S603 - our own
+    process = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-m", "celery", "-A", "benchmarks.site.celery", "worker", *words],
         env=site.variables,
         stdout=subprocess.DEVNULL,

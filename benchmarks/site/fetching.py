@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from benchmarks.site.settings import *  # noqa: F403 - all of it
+from benchmarks.site.settings import *  # noqa: F403  # all of it
 from benchmarks.site.settings import GEMINI_WEBHOOKS as RECEIVING
 
 MEDIA_ROOT = os.environ["BENCH_MEDIA"]

@@ -24,10 +24,9 @@ from gemini_webhooks.deliveries.common import (
     rows,
 )
 from gemini_webhooks.deliveries.progress import fail
-from gemini_webhooks.deliveries.reading import delivery_of
 from gemini_webhooks.deliveries.statements import Select, Slot, Update, field_of, slots
 from gemini_webhooks.exceptions import GeminiWebhooksError
-from gemini_webhooks.models import Attempt, ReceiverRun, ResultFile
+from gemini_webhooks.models import Attempt, ReceiverRun
 
 #: The clocks of two workers differ; a message may come so much before the run is due.
 CLOCK_SKEW_SECONDS = 1
@@ -196,12 +195,6 @@ def _found(run_id: int) -> _Found | None:
     if not rows_found:
         return None
     [run] = rows_found
-    delivery = delivery_of(run.delivery_id)
-    if delivery is None:
-        return None
-    run.delivery = delivery
-    if run.result_id is not None:  # not by itself: a replica may be behind
-        run.result = rows(ResultFile).filter(pk=run.result_id).first()
     return _Found(run=run, pause_id=run.pause_id, number=(run.last_number or 0) + 1)
 
 
@@ -282,8 +275,12 @@ _CLAIMED: dict[str, Any] = {
     **NOT_HELD,
 }
 _find = Select(
-    ReceiverRun,
-    lambda: _claimable().annotate(pause_id=pauses.covering(), last_number=last_number()),
+    # With all that the receiver gets: for what is read later, a router may ask a replica.
+    lambda: (
+        _claimable()
+        .select_related("delivery", "result")
+        .annotate(pause_id=pauses.covering(), last_number=last_number())
+    )
 )
 _claim = Update(
     lambda: (

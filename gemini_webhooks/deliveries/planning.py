@@ -319,7 +319,7 @@ def _settle_job(delivery: WebhookDelivery, event: Event) -> None:
     )
 
 
-def _job_update(**which: object) -> Update[Job]:
+def _job_update(**which: object) -> Update:
     def build() -> tuple[QuerySet[Job], Changes]:
         named = field_of(Job, "resource_id")
         ids = [Slot("as_sent", named), Slot("bare", named)]
@@ -342,7 +342,7 @@ def _touch(delivery: WebhookDelivery) -> None:
         _touch_secret(id=delivery.secret_id, **seen)
 
 
-def _touch_update(model: type[WebhookEndpoint | SigningSecret], name: str) -> Update[Any]:
+def _touch_update(model: type[WebhookEndpoint | SigningSecret], name: str) -> Update:
     def build() -> tuple[QuerySet[Any], Changes]:
         field = field_of(model, name)
         stale = Q(**{name: None}) | Q(**{f"{name}__lt": Slot("stale", field)})

@@ -6,10 +6,7 @@ from gemini_webhooks.deliveries.common import rows
 from gemini_webhooks.deliveries.statements import Select, slots
 from gemini_webhooks.models import WebhookDelivery
 
-_by_id = Select(
-    WebhookDelivery,
-    lambda: rows(WebhookDelivery).filter(pk=slots(WebhookDelivery, "id")["id"]),
-)
+_by_id = Select(lambda: rows(WebhookDelivery).filter(**slots(WebhookDelivery, "id")))
 
 
 def delivery_of(delivery_id: int) -> WebhookDelivery | None:

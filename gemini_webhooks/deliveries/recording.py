@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock, redaction
 from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, alias, rows
 from gemini_webhooks.deliveries.inserting import insert
 from gemini_webhooks.deliveries.ordering import told_of
+from gemini_webhooks.deliveries.statements import Update, slots
 from gemini_webhooks.events import MAX_OCCASION_LENGTH, Event, bare_id, job_state
 from gemini_webhooks.exceptions import PayloadPruned, Unauthorised
 from gemini_webhooks.models import Job, TokenUse, WebhookDelivery
@@ -297,45 +297,27 @@ def _duplicate_of(values: Mapping[str, Any], verified: VerifiedRequest) -> int |
     used = pin and rows(TokenUse).filter(token_digest=pin.token_digest).first()
     if pin and used and (used.webhook_id, used.body_digest) != (pin.webhook_id, pin.body_digest):
         raise Unauthorised("token_reused", "the token was used for another webhook id or body")
-    same = _counted(values["webhook_id"]) or _counted_as_found(values)
+    same = _count.key(webhook_id=values["webhook_id"]) or _counted_as_found(values)
     if same and pin and not used:
         # A retry with a token of its own: from now on that one is used up as well.
         rows(TokenUse).bulk_create([pin], ignore_conflicts=True)
     return same
 
 
-def _counted(webhook_id: str) -> int | None:
-    """Count a duplicate of the delivery with this webhook id; returns its primary key."""
-    using = alias()
-    sql = _count(using)
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, [webhook_id])
-        if "RETURNING" in sql:
-            found = cursor.fetchone()
-            return found and int(found[0])
-        is_counted = cursor.rowcount > 0
-    same = rows(WebhookDelivery).filter(webhook_id=webhook_id)
-    return same.values_list("pk", flat=True).first() if is_counted else None
-
-
-@lru_cache
-def _count(using: str) -> str:
-    """An UPDATE: put together once, as it is what senders that repeat themselves cost."""
-    quote = connections[using].ops.quote_name
-    count = quote("duplicate_count")
-    # MariaDB does so for an INSERT alone, an old SQLite for nothing.
-    returns = connections[using].features.can_return_columns_from_insert
-    is_mysql = connections[using].vendor == "mysql"
-    returning = f" RETURNING {quote('id')}" if returns and not is_mysql else ""
-    return (
-        f"UPDATE {quote(WebhookDelivery._meta.db_table)} SET {count} = {count} + 1 "  # noqa: S608  # names of our own
-        f"WHERE {quote('webhook_id')} = %s "
-        f"AND {quote('source')} <> '{WebhookDelivery.Source.RECORDING}'{returning}"
+#: Of the delivery with this webhook id; put together once, as it is what senders that repeat
+#: themselves cost.
+_count = Update(
+    lambda: (
+        rows(WebhookDelivery)
+        .filter(**slots(WebhookDelivery, "webhook_id"))
+        .exclude(source=WebhookDelivery.Source.RECORDING),
+        {"duplicate_count": F("duplicate_count") + 1},
     )
+)
 
 
 def _counted_as_found(values: Mapping[str, Any]) -> int | None:
-    """Likewise of what the reconciler found before the event came."""
+    """Count a duplicate of what the reconciler found before the event came."""
     found = _found_before(values)
     if values["user_metadata"]:
         # Who found it did not know the metadata, which receivers may match on. What was emptied

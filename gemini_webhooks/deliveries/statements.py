@@ -6,15 +6,20 @@ to answer it. See :mod:`inserting` for rows that are new.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Generic
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Generic, cast
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Expression, Field, Model, QuerySet
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import Query, UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
-from gemini_webhooks.deliveries.common import ModelType, alias, rows
+from gemini_webhooks.deliveries.common import ModelType, alias
 
 #: What an UPDATE writes, by column.
 Changes = Mapping[str, Any]
@@ -47,42 +52,60 @@ def slots(model: type[Model], *names: str) -> dict[str, Slot]:
     return {name: Slot(name, field_of(model, name)) for name in names}
 
 
-class _Statement(Generic[ModelType]):
-    """Put together once for each database."""
+@dataclass(frozen=True, kw_only=True)
+class _PutTogether:
+    """A statement as one database understands it.
 
-    def __init__(self) -> None:
-        self._put_together: dict[str, tuple[str, list[Any]]] = {}
+    Attributes:
+        compiler: of Django, which also knows what the columns of an answer are.
+        parameters: slots among them.
+    """
 
-    def _compiler(self, using: str) -> SQLCompiler:
-        raise NotImplementedError
+    compiler: SQLCompiler
+    sql: str
+    parameters: Sequence[Any]
 
-    def _with(self, values: Mapping[str, Any], using: str) -> tuple[str, list[Any]]:
-        """The statement and its parameters."""
-        found = self._put_together.get(using)
-        if found is None:
-            compiler: Any = self._compiler(using)  # the stubs know of no slots
-            text, parameters = compiler.as_sql()
-            found = self._put_together[using] = str(text), list(parameters)
-        sql, marked = found
-        connection = connections[using]
-        return sql, [
+    def filled(self, values: Mapping[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
+        """The parameters with ``values`` in the place of slots."""
+        return [
             one.output_field.get_db_prep_value(values[one.name], connection, prepared=False)
             if isinstance(one, Slot)
             else one
-            for one in marked
+            for one in self.parameters
         ]
 
 
-class Update(_Statement[ModelType]):
+class _Statement:
+    """Put together once for each database."""
+
+    def __init__(self) -> None:
+        self._put_together: dict[str, _PutTogether] = {}
+
+    def _query(self) -> Query:
+        raise NotImplementedError
+
+    def _for(self, using: str) -> _PutTogether:
+        found = self._put_together.get(using)
+        if found is None:
+            compiler: Any = self._query().get_compiler(using)  # the stubs know of no slots
+            sql, parameters = compiler.as_sql()
+            compiler.connection = None  # of this thread alone
+            found = _PutTogether(compiler=compiler, sql=str(sql), parameters=tuple(parameters))
+            self._put_together[using] = found
+        return found
+
+
+class Update(_Statement):
     """An UPDATE of one table.
 
     Args:
         build: returns the rows to change, and what changes, with slots.
     """
 
-    def __init__(self, build: Callable[[], tuple[QuerySet[ModelType], Changes]]) -> None:
+    def __init__(self, build: Callable[[], tuple[QuerySet[Any], Changes]]) -> None:
         super().__init__()
         self._build = build
+        self._found = Select(lambda: build()[0].only("pk"))
 
     def __call__(self, **values: Any) -> int:
         """Execute it; returns how many rows it has changed.
@@ -90,36 +113,55 @@ class Update(_Statement[ModelType]):
         Raises:
             django.db.Error: as ``QuerySet.update()`` does.
         """
+        with self._executed(values) as cursor:
+            return int(cursor.rowcount)
+
+    def key(self, **values: Any) -> int | None:
+        """Execute it on one row at most, still found with it; returns its primary key, or ``None``.
+
+        Raises:
+            django.db.Error: likewise.
+        """
         using = alias()
-        sql, parameters = self._with(values, using)
+        connection = connections[using]
+        # MariaDB tells after an INSERT alone, an old SQLite never.
+        if connection.vendor == "mysql" or not connection.features.can_return_columns_from_insert:
+            return self._found(**values)[0].pk if self(**values) else None
+        model: Any = self._for(using).compiler.query.model
+        key = connection.ops.quote_name(model._meta.pk.column)
+        with self._executed(values, f" RETURNING {key}") as cursor:
+            row = cursor.fetchone()
+            return None if row is None else int(row[0])
+
+    @contextmanager
+    def _executed(self, values: Mapping[str, Any], more: str = "") -> Iterator[CursorWrapper]:
+        using = alias()
+        statement, connection = self._for(using), connections[using]
         # As Django does: whoever catches an error must not commit.
         with (
             transaction.mark_for_rollback_on_error(using=using),
-            connections[using].cursor() as cursor,
+            connection.cursor() as cursor,
         ):
-            cursor.execute(sql, parameters)
-            return int(cursor.rowcount)
+            cursor.execute(statement.sql + more, statement.filled(values, connection))
+            yield cursor
 
-    def _compiler(self, using: str) -> SQLCompiler:
+    def _query(self) -> Query:
         found, changes = self._build()
         query: Any = found.order_by().query.chain(UpdateQuery)
         query.add_update_values(changes)
         query.annotations = {}
-        compiler: SQLCompiler = query.get_compiler(using)
-        return compiler
+        return cast("Query", query)
 
 
-class Select(_Statement[ModelType]):
-    """A SELECT of rows with all their fields, of no relation.
+class Select(_Statement, Generic[ModelType]):
+    """A SELECT of rows.
 
     Args:
-        model: of the rows.
-        build: returns those to find, with slots. Annotations become attributes.
+        build: returns those to find, with slots, and with what ``select_related()`` brings along.
     """
 
-    def __init__(self, model: type[ModelType], build: Callable[[], QuerySet[ModelType]]) -> None:
+    def __init__(self, build: Callable[[], QuerySet[ModelType]]) -> None:
         super().__init__()
-        self._model = model
         self._build = build
 
     def __call__(self, **values: Any) -> list[ModelType]:
@@ -128,9 +170,16 @@ class Select(_Statement[ModelType]):
         Raises:
             django.db.Error: as any query.
         """
-        sql, parameters = self._with(values, alias())
-        return list(rows(self._model).raw(sql, parameters))
+        using = alias()
+        statement, connection = self._for(using), connections[using]
+        # Its compiler knows which columns are which; this one has only its parameters to fill in.
+        compiler: Any = copy(statement.compiler)
+        compiler.connection = connection
+        parameters = tuple(statement.filled(values, connection))
+        compiler.as_sql = lambda *_, **__: (statement.sql, parameters)
+        query: Any = copy(statement.compiler.query)
+        query.get_compiler = lambda *_, **__: compiler
+        return list(QuerySet(query.model, query=query, using=using))
 
-    def _compiler(self, using: str) -> SQLCompiler:
-        compiler: SQLCompiler = self._build().order_by().query.get_compiler(using)
-        return compiler
+    def _query(self) -> Query:
+        return self._build().order_by().query

@@ -102,7 +102,7 @@ class Keeper:
 def _locked(path: Path) -> IO[bytes]:
     """A file beside ``path`` that nobody else has locked; closed, it is free again."""
     try:
-        lock = open(f"{path}.lock", "ab", opener=_private)  # noqa: SIM115 - it stays open
+        lock = open(f"{path}.lock", "ab", opener=_private)  # noqa: SIM115  # it stays open
     except OSError as error:
         raise ConfigurationError(
             f"The state file {path} cannot be written: {_why(error)}"

@@ -58,7 +58,7 @@ class Planner:
             if rule.match.accepts(asked) and (rule.times is None or used < rule.times):
                 self._used[position] += 1
                 # One draw for each use: what other rules do does not change it.
-                random = Random(f"{self._scenario.seed}/{position}/{used}")  # noqa: S311 - no secret
+                random = Random(f"{self._scenario.seed}/{position}/{used}")  # noqa: S311  # no secret
                 return _by_rule(rule, plan, random)
         return plan
 

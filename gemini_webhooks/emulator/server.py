@@ -25,7 +25,7 @@ from gemini_webhooks.emulator.state import ENVIRON_KEY, Emulator
 URLCONF = "gemini_webhooks.emulator.urls"
 DRAIN_BYTES = 64 * 1024
 #: Nobody can be called there on every system.
-EVERYWHERE = ("", "0.0.0.0")  # noqa: S104 - it is not listened at because of this
+EVERYWHERE = ("", "0.0.0.0")  # noqa: S104  # it is not listened at because of this
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class _Handler(WSGIRequestHandler):
         except (ConnectionError, UnreadablePostError):
             self.close_connection = True
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815 - the parent's
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815  # the parent's
 
     def log_message(self, *args: Any) -> None:
         """Say nothing: the deliveries are what one wants to see."""
@@ -137,7 +137,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._connections.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the parent's
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # the parent's
         # A client that goes away is none of our business.
         if not isinstance(error := sys.exception(), ConnectionError):
             logger.error("A connection to the emulator failed", exc_info=error)

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from gemini_webhooks.emulator.resources import now
 from gemini_webhooks.emulator.tokens import TOKEN_SECONDS
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix that marks secrets, not a secret
+SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix that marks secrets, not a secret
 KEY_BITS = 2048
 KEPT_KEYS = 20
 

@@ -42,7 +42,7 @@ def _bound(token: Token, webhook_id: str, body: bytes) -> Mapping[str, Any]:
         case "event":
             event = json.loads(body)
             if not isinstance(event, dict):
-                raise ValueError("The body is not a JSON object.")  # noqa: TRY004 - the documented one
+                raise ValueError("The body is not a JSON object.")  # noqa: TRY004  # the documented one
             return event
         case "body":
             return {"body_sha256": hashlib.sha256(body).hexdigest()}

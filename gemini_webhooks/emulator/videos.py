@@ -29,7 +29,7 @@ def create(call: Call, model: str) -> dict[str, Any]:
     return video.as_json()
 
 
-def show(call: Call, model: str, operation_id: str) -> dict[str, Any]:  # noqa: ARG001 - in the URL
+def show(call: Call, model: str, operation_id: str) -> dict[str, Any]:  # noqa: ARG001  # in the URL
     """One operation."""
     return call.emulator.videos.get(operation_id).as_json()
 

@@ -35,7 +35,7 @@ PREFIX = "emulator-"
 #: Tells the child that it is one.
 IS_BESIDE = "GEMINI_WEBHOOKS_BESIDE_EMULATOR"
 SECONDS_TO_END = 5
-EVERYWHERE = ("", "0", "0.0.0.0", "[::]")  # noqa: S104 - what runserver takes for all addresses
+EVERYWHERE = ("", "0", "0.0.0.0", "[::]")  # noqa: S104  # what runserver takes for all addresses
 
 
 def install() -> None:
@@ -120,7 +120,7 @@ def _variables(server: EmulatorServer, site: str) -> dict[str, str]:
 
 def _run_site(variables: Mapping[str, str]) -> int:
     """Run this command line again as a child, until it ends; return its exit code."""
-    site = subprocess.Popen(autoreload.get_child_arguments(), env={**os.environ, **variables})  # noqa: S603 - our own
+    site = subprocess.Popen(autoreload.get_child_arguments(), env={**os.environ, **variables})  # noqa: S603  # our own
     signal.signal(signal.SIGTERM, lambda *_: site.terminate())
     try:
         return abs(site.wait())

@@ -14,6 +14,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+from django.db import Error as DatabaseTrouble
+from django.db import close_old_connections
 
 from gemini_webhooks import observe
 from gemini_webhooks.models import ReceiverRun
@@ -56,6 +60,7 @@ def plan_all(
             planned = plan_new(delivery_id, again=again)
         except Exception as error:  # noqa: BLE001  # raised below
             failures.append(error)
+            _reconnect()
             continue
         for handoff in planned.handoffs:
             run = planned.runs.get(handoff)
@@ -70,6 +75,12 @@ def plan_all(
     yield from _run_all(deque(filter(None, [*quick, last])), until, failures)
     if failures:
         raise failures[-1]
+
+
+def _reconnect() -> None:
+    """If it was the connection, those that come next get a new one."""
+    with suppress(DatabaseTrouble):  # some drivers cannot close what is gone
+        close_old_connections()
 
 
 def _run_all(

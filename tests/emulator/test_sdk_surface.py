@@ -215,7 +215,7 @@ async def files(world):
 
 
 async def files_of_cloud_storage(world):
-    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415 - an extra
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415  # an extra
 
     line = json.dumps({"key": "a", "request": {"contents": "from a bucket"}}).encode()
     credentials = AnonymousCredentials()
@@ -251,7 +251,7 @@ async def videos_that_fail(world):
 
 async def start_video(world, prompt):
     """The second line of the SDK can start videos; with the third one is left to plain HTTP."""
-    from google.genai import __version__, types  # noqa: PLC0415 - an extra
+    from google.genai import __version__, types  # noqa: PLC0415  # an extra
 
     if __version__.startswith("2."):
         source = {"prompt": prompt}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from gemini_webhooks import gateway
+from gemini_webhooks import gateway, jsonl
 from gemini_webhooks.emulator import server
 from gemini_webhooks.emulator.server import EmulatorServer
 from gemini_webhooks.emulator.state import Emulator
 from gemini_webhooks.models import ResultFile, WebhookDelivery
+from gemini_webhooks.results import answers
 
 BUCKET = "results"
 KEY = "test-key"
@@ -106,3 +108,19 @@ def result_of() -> Any:
         return made
 
     return make
+
+
+@pytest.fixture(params=["fast", "plain"])
+def with_and_without_the_extra(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """What holds with msgspec and without it."""
+    if request.param == "plain":
+        monkeypatch.setitem(sys.modules, "msgspec", None)
+    else:
+        pytest.importorskip("msgspec", reason="needs msgspec, extra fast")
+    for cached in (jsonl._decoder, answers._skimmer):
+        cached.cache_clear()
+    yield
+    for cached in (jsonl._decoder, answers._skimmer):
+        cached.cache_clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from typing import Any
 
 import pytest
@@ -14,18 +13,7 @@ from gemini_webhooks import jsonl
 from gemini_webhooks.exceptions import UnreadableRow
 from gemini_webhooks.models import ResultFile
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(params=["fast", "plain"], autouse=True)
-def _with_and_without_the_extra(request, monkeypatch):
-    if request.param == "plain":
-        monkeypatch.setitem(sys.modules, "msgspec", None)
-    else:
-        pytest.importorskip("msgspec", reason="needs msgspec, extra fast")
-    jsonl._decoder.cache_clear()
-    yield
-    jsonl._decoder.cache_clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("with_and_without_the_extra")]
 
 
 @pytest.fixture

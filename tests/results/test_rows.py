@@ -14,19 +14,7 @@ import pytest
 from gemini_webhooks import jsonl
 from gemini_webhooks.results import answers, rows
 
-
-@pytest.fixture(params=["fast", "plain"], autouse=True)
-def _with_and_without_the_extra(request, monkeypatch):
-    """Everything here holds with msgspec and without it."""
-    if request.param == "plain":
-        monkeypatch.setitem(sys.modules, "msgspec", None)
-    else:
-        pytest.importorskip("msgspec", reason="needs msgspec, extra fast")
-    for cached in (jsonl._decoder, answers._skimmer):
-        cached.cache_clear()
-    yield
-    for cached in (jsonl._decoder, answers._skimmer):
-        cached.cache_clear()
+pytestmark = pytest.mark.usefixtures("with_and_without_the_extra")
 
 
 def count(*blocks: bytes, name: str = "abc", content_type: str = "") -> rows.Count:

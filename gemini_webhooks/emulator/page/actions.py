@@ -56,7 +56,7 @@ def resend(call: Call, form: QueryDict) -> None:
     call.emulator.outbox.resend(message.webhook_id, message.target)
 
 
-def send_lost(call: Call, form: QueryDict) -> None:  # noqa: ARG001 - as actions are
+def send_lost(call: Call, form: QueryDict) -> None:  # noqa: ARG001  # as actions are
     """Send what was lost on purpose after all."""
     call.emulator.outbox.send_lost()
 

@@ -23,7 +23,7 @@ ASSETS = {
 PROCESS = secrets.token_hex(4)
 
 
-def redirect(call: Call) -> HttpResponse:  # noqa: ARG001 - as handlers are
+def redirect(call: Call) -> HttpResponse:  # noqa: ARG001  # as handlers are
     """Lead to the page, wherever the URLs are included."""
     return HttpResponseRedirect("emulator/")
 
@@ -68,7 +68,7 @@ def show_message(call: Call) -> HttpResponse:
     )
 
 
-def show_asset(call: Call, name: str) -> HttpResponse:  # noqa: ARG001 - as handlers are
+def show_asset(call: Call, name: str) -> HttpResponse:  # noqa: ARG001  # as handlers are
     """A file of the page."""
     if name not in ASSETS:
         raise not_found("The file")
