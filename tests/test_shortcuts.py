@@ -81,7 +81,7 @@ def test_words_that_are_no_choice_are_parameters() -> None:
 
 
 def test_eager_is_what_celery_says_whenever_it_is_changed() -> None:
-    app = Celery("eager")
+    app = Celery("eager", set_as_current=False)
     app.config_from_object("django.conf:settings", namespace="CELERY")
 
     assert not messages.is_eager(app)

@@ -30,6 +30,8 @@ from gemini_webhooks.exceptions import GeminiWebhooksError
 
 SLUG, TENANT, LOGIN = "studio", "acme", "demo"
 POLL_SECONDS = 0.1
+#: For the servers to answer, which takes a busy machine long and says nothing of what is shown.
+START_SECONDS = 90
 #: How long something that ignores the deadline, such as a server that is silent, is put up with.
 BACKSTOP_SECONDS = 15
 BROKERS = {
@@ -54,7 +56,7 @@ class Command(BaseCommand):
             type=float,
             default=90,
             metavar="SECONDS",
-            help="give up after so long (%(default)s)",
+            help="give up so long after everything has started (%(default)s)",
         )
 
     def handle(self, *, serve: bool, deadline: float, **_: Any) -> None:
@@ -62,12 +64,10 @@ class Command(BaseCommand):
         if not environment.is_prepared():
             environment.start_anew()
         self.screen = Screen()
-        self.deadline = time.monotonic() + deadline
         signal.signal(signal.SIGTERM, _end)
         signal.signal(signal.SIGALRM, _out_of_time)
-        signal.setitimer(signal.ITIMER_REAL, deadline + BACKSTOP_SECONDS)
         try:
-            self._run(serve=serve)
+            self._run(deadline, serve=serve)
         except (DemoFailed, GeminiWebhooksError) as error:
             self.screen.failed(f"Failed. {error}")
             self.screen.setting("logs", f"{os.environ['STUDIO_DIR']}/logs")
@@ -76,10 +76,16 @@ class Command(BaseCommand):
             self.screen.failed("Interrupted.")
             sys.exit(130)
 
-    def _run(self, *, serve: bool) -> None:
+    def _give(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+        signal.setitimer(signal.ITIMER_REAL, seconds + BACKSTOP_SECONDS)
+
+    def _run(self, deadline: float, *, serve: bool) -> None:
         with environment.of_its_own() as folder, Processes(folder / "logs") as processes:
             try:
+                self._give(START_SECONDS)
                 password = self._set_up(processes)
+                self._give(deadline)
                 seen = self._watch(self._act(), processes)
                 self._check(seen)
             except Exception:
