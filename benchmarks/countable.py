@@ -26,6 +26,7 @@ def works() -> Iterator[tuple[str, Callable[[], Work]]]:
     for prefix, path in (("", "/ours/"), ("V ", "/v/")):
         yield f"{prefix}new", partial(_new, path)
         yield f"{prefix}duplicate", partial(_duplicate, path)
+        yield f"{prefix}repeated", partial(_duplicate, path, times=2)
         yield f"{prefix}forged", partial(_new, path, traffic.new_secret())
     key, metadata = dynamic.new_key(), dict(webhook_config({"tenant": "acme"})["user_metadata"])
     with dynamic.key_set(key) as configured["JWKS_URL"]:
@@ -41,10 +42,12 @@ def _new(path: str, secret: str = "") -> Work:
     return _answer(path, *traffic.signed(secret or own, traffic.new_ids(1)))
 
 
-def _duplicate(path: str) -> Work:
+def _duplicate(path: str, times: int = 1) -> Work:
+    """What comes again, after it came so often."""
     [own] = configured["SIGNING_SECRETS"]
     [line] = traffic.signed(own, traffic.new_ids(1))
-    _answer(path, line)()
+    for _ in range(times):
+        _answer(path, line)()
     return _answer(path, line)
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.core.cache import cache
 
 from gemini_webhooks import dispatch, leases, rejections, signals
+from gemini_webhooks.deliveries import recording
 from gemini_webhooks.processing import quickness
 from gemini_webhooks.signals import EventSignal
 from tests import servers
@@ -66,6 +67,7 @@ def _fresh_process() -> Iterator[None]:
     dispatch.reset()
     leases.reset()
     quickness.reset()
+    recording.reset()
     rejections.quota = rejections.Quota()
     connected = {
         name: list(signal.receivers)

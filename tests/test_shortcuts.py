@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -18,11 +19,11 @@ from gemini_webhooks import ciphers, deliveries, leases, processing, receivers
 from gemini_webhooks.deliveries import inserting
 from gemini_webhooks.dispatch import messages, publisher
 from gemini_webhooks.dispatch.publisher import Publisher
-from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+from gemini_webhooks.models import ReceiverRun, ResultFile, TokenUse, WebhookDelivery
 from gemini_webhooks.observe import observers
 from gemini_webhooks.processing import Handoff
 from tests.conftest import every_database
-from tests.senders import StaticSender
+from tests.senders import DynamicSender, StaticSender, envelope
 from tests.test_drain import wait_for
 
 database = pytest.mark.django_db(transaction=True)
@@ -71,6 +72,56 @@ def test_conflicts_are_errors_where_a_statement_does_not_see_what_others_commit(
     assert answers == ["accepted", "duplicate"]
     is_asked = any("ON CONFLICT" in one["sql"] for one in asked.captured_queries)
     assert is_asked == (connection.vendor == "sqlite")
+
+
+@every_database
+def test_who_repeats_himself_takes_one_statement_as_long_as_he_does(
+    database: str, static: StaticSender
+) -> None:
+    def post(name: str) -> tuple[str, list[str]]:
+        with CaptureQueriesContext(connections[database]) as asked:
+            status = static.post(envelope(id=name), webhook_id=name).json()["status"]
+        words = [one["sql"].split()[0] for one in asked]
+        return status, [word for word in words if word in ("INSERT", "UPDATE")]
+
+    # MariaDB's driver does not say what it was that failed.
+    conflict = [] if connections[database].vendor == "mysql" else ["INSERT"]
+    assert [post(one) for one in "aaabb"] == [
+        ("accepted", ["INSERT"]),
+        ("duplicate", [*conflict, "UPDATE"]),
+        ("duplicate", ["UPDATE"]),
+        ("accepted", ["UPDATE", "INSERT"]),
+        ("duplicate", [*conflict, "UPDATE"]),
+    ]
+    counts = WebhookDelivery.objects.order_by("pk").values_list("webhook_id", "duplicate_count")
+    assert list(counts) == [("a", 2), ("b", 1)]
+
+
+@every_database
+def test_a_token_is_written_with_its_delivery(database: str, dynamic: DynamicSender) -> None:
+    with CaptureQueriesContext(connections[database]) as asked:
+        assert dynamic.post().json() == {"status": "accepted"}
+
+    writes = [one["sql"] for one in asked if "INSERT" in one["sql"]]
+    assert len(writes) == (1 if connections[database].vendor == "postgresql" else 2)
+    assert TokenUse.objects.get().webhook_id == WebhookDelivery.objects.get().webhook_id
+
+
+@every_database
+def test_a_token_that_was_used_takes_its_delivery_back_and_no_more(
+    database: str, dynamic: DynamicSender
+) -> None:
+    """Also in somebody's transaction, which goes on."""
+    body = dynamic.encode(dynamic.envelope())
+    headers = dynamic.headers(body, "m", int(time.time()))
+    with transaction.atomic(using=database):
+        answers = [
+            dynamic.post(body, webhook_id=one, headers={**headers, "webhook-id": one}).json()
+            for one in ("m", "n", "m")
+        ]
+
+    assert answers == [{"status": "accepted"}, {"error": "token_reused"}, {"status": "duplicate"}]
+    assert WebhookDelivery.objects.get().duplicate_count == 1
 
 
 def test_words_that_are_no_choice_are_parameters() -> None:

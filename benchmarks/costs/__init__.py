@@ -3,6 +3,6 @@
     python -m benchmarks.costs --database postgres://postgres@127.0.0.1:5432/postgres
 
 Writes ``benchmarks/simulation/costs.json``. Servers have to run on this machine, as their CPU time
-is read from ``/proc``. The load is a small one: one web process with one thread and four
-connections, one worker with one child.
+is read from ``/proc``. What is measured keeps all cores busy, as in the runs that are simulated:
+the same work takes more CPU time then.
 """

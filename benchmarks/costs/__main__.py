@@ -54,12 +54,14 @@ def measure(site: Site, *, seconds: float, number: int) -> costs.Costs:
     requests = _told(
         "requests", lambda: receiving.measure(site, seconds=seconds, send=of_servers.send)
     )
-    work = _told("work", lambda: handling.measure(site, structures, number=number))
-    message = structures["one receiver"].message
+    rules = structure.rules(site)
+    work = _told("work", lambda: handling.measure(site, structures, rules, number=number))
+    message = structure.message_bytes(site)
     return costs.Costs(
         measured_on=f"{datetime.now(UTC):%Y-%m-%d}: {facts(site.url, 'gunicorn')}",
         requests=requests,
         work=work,
+        rules=rules,
         servers=of_servers,
         sizes=_told("sizes", lambda: sizes.measure(site, number=min(number, 200), message=message)),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.costs import processes
-from benchmarks.costs.site import MICRO, Site
+from benchmarks.costs.site import MICRO, Site, wait, worker
 from benchmarks.simulation.costs import Servers
 
 SEND = """
@@ -25,13 +25,21 @@ for _ in range(int(sys.argv[1])):
     messages.publish(pack, app=app)
 print(json.dumps(time.process_time() - begun))
 """
-GATHER = "from gemini_webhooks.dispatch import publisher; print(publisher.GATHER_SECONDS)"
+EMPTY_TASKS = """
+import sys
+from benchmarks.site.celery import handle
+for n in range(int(sys.argv[1])):
+    handle.delay(f"msg_{n}")
+"""
 INSERT = (
     "INSERT INTO bench_event (webhook_id, event_type, body, received_at) "
     "VALUES (%s, 'batch.succeeded', '{}', CURRENT_TIMESTAMP)"
 )
 MESSAGES = 2000
 STATEMENTS = 4000
+#: Takes a server about as long as most statements here.
+QUERY = "SELECT count(*) FROM generate_series(1, 1000)"
+THINKING_SECONDS = 200e-6
 COMMITS = 400
 #: Celery asks for so many messages ahead, for each child.
 PREFETCH = 4
@@ -53,7 +61,7 @@ def measure(site: Site) -> Servers:
         publish=max(0.0, publish) / MESSAGES * MICRO,
         deliver=max(0.0, deliver) / MESSAGES * MICRO,
         send=send / MESSAGES * MICRO,
-        gather=float(site.python(GATHER)) * MICRO,
+        pool=_pool(site),
     )
 
 
@@ -78,20 +86,40 @@ def _take_all(site: Site) -> None:
             channel.connection.drain_events(timeout=10)
 
 
+def _pool(site: Site) -> float:
+    """Between two tasks of a child, what neither it nor the main process computes."""
+    site.purge()
+    site.python(EMPTY_TASKS, str(MESSAGES))
+    with worker(site) as main:
+        wait(lambda: site.waiting() < MESSAGES * 0.9, "the worker does not begin")
+        pids = [main, *processes.children(main)]
+        first, spent, since = site.waiting(), processes.cpu(pids), time.perf_counter()
+        wait(lambda: site.waiting() < MESSAGES * 0.1, "the worker does not get on")
+        took, done = time.perf_counter() - since, first - site.waiting()
+        computed = processes.cpu(pids) - spent
+    site.purge()
+    return max(0.0, took - computed) / done * MICRO
+
+
 def _hop(site: Site) -> float:
-    """Of a round trip, what neither side computes; others on the machine only ever add to it."""
+    """Of a round trip, what neither side computes: until each has been woken.
+
+    Both have something to do in between, as they have in a worker: who sleeps for a moment only is
+    woken sooner.
+    """
     with psycopg.connect(site.url, autocommit=True) as connection:
         backend = [connection.info.backend_pid]
-        spent = processes.cpu(backend)
-        took, begun = [], time.process_time()
+        connection.execute(QUERY)
+        spent, begun = processes.cpu(backend), time.process_time()
+        since = time.perf_counter()
         for _ in range(STATEMENTS):
-            since = time.perf_counter()
-            connection.execute("SELECT 1")
-            took.append(time.perf_counter() - since)
-        client = time.process_time() - begun
-        server = processes.cpu(backend) - spent
-    quarter = statistics.quantiles(took, n=4)[0]
-    return max(0.0, quarter - (client + server) / STATEMENTS) * MICRO
+            connection.execute(QUERY)
+            until = time.process_time() + THINKING_SECONDS
+            while time.process_time() < until:
+                pass
+        took = time.perf_counter() - since
+        computed = time.process_time() - begun + processes.cpu(backend) - spent
+    return max(0.0, took - computed) / STATEMENTS * MICRO
 
 
 def _flush(site: Site) -> float:
@@ -104,4 +132,4 @@ def _flush(site: Site) -> float:
             since = time.perf_counter()
             connection.execute(INSERT, [f"flush_{number}"])
             took[waits].append(time.perf_counter() - since)
-    return (statistics.median(took["on"]) - statistics.median(took["off"])) * MICRO
+    return (statistics.mean(took["on"]) - statistics.mean(took["off"])) * MICRO

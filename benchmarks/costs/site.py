@@ -144,13 +144,20 @@ def _answers(address: str) -> bool:
 
 
 @contextmanager
-def worker(site: Site, *, count: int = 1) -> Iterator[int]:
-    """A Celery worker with so many children that are ready; yields the id of its main process."""
+def worker(site: Site, *, count: int = 1, budget: str = "") -> Iterator[int]:
+    """A Celery worker with so many children that are ready; yields the id of its main process.
+
+    Args:
+        site: whose messages it takes.
+        count: of its children.
+        budget: for running receivers at once, see :mod:`benchmarks.costs.budget`.
+    """
     words = [f"-c{count}", "-lERROR", "-Ofair", "--without-gossip", "--without-mingle"]
     words += ["--without-heartbeat", "-Q", site.queue]
+    words += ["-I", "benchmarks.costs.budget"] if budget else []
     process = subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-m", "celery", "-A", "benchmarks.site.celery", "worker", *words],
-        env=site.variables,
+        env=site.variables | {"BENCH_BUDGET": budget},
         stdout=subprocess.DEVNULL,
     )
     try:

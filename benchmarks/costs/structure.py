@@ -1,4 +1,4 @@
-"""What handling asks of database and broker, counted: statements, commits, messages."""
+"""What handling asks of database and broker, counted: statements, commits, bytes of a message."""
 
 from __future__ import annotations
 
@@ -6,34 +6,36 @@ import json
 from dataclasses import dataclass
 
 from benchmarks.costs.site import Site
-from benchmarks.simulation.costs import Step
+from benchmarks.simulation.costs import Rules, Step
 
-#: Works off deliveries in one process, through a broker in its memory, and prints what each kind
-#: of message had it do.
+#: Plans deliveries and runs their receivers, in one process, with the three ways apart.
 COUNT = """
 import json, sys
 from datetime import UTC, datetime
-from django.db import connection, reset_queries
+from django.db import connection
 from benchmarks.site.celery import app
-from gemini_webhooks import events
+from gemini_webhooks import events, processing
 from gemini_webhooks.deliveries import record
 from gemini_webhooks.dispatch import messages
-from gemini_webhooks.processing import Handoff
+from gemini_webhooks.processing import passing
 from gemini_webhooks.verification import VerifiedRequest
 
-app.conf.broker_url = "memory://"
 number, event_type = int(sys.argv[1]), sys.argv[2]
+passing.BUDGET_SECONDS = float("inf")
 
-def stored(n):
-    body = json.dumps({"type": event_type, "data": {"id": "job_%d" % n}}).encode()
-    verified = VerifiedRequest(webhook_id="structure_%s_%d" % (event_type, n), body=body,
-                               signing="hmac")
-    return record(verified, events.parse(verified), endpoint_id=None,
-                  received_at=datetime.now(UTC), hand_off_now=True, headers={}).delivery_id
+def stored(name):
+    found = []
+    for n in range(number):
+        body = json.dumps({"type": event_type, "data": {"id": "job_%d" % n}}).encode()
+        verified = VerifiedRequest(webhook_id="structure_%s_%s_%d" % (event_type, name, n),
+                                   body=body, signing="hmac")
+        found.append(record(verified, events.parse(verified), endpoint_id=None,
+                            received_at=datetime.now(UTC), hand_off_now=True,
+                            headers={}).delivery_id)
+    return found
 
 def waits_for_the_disk(queries):
-    writes, count = False, 0
-    inside = False
+    count, inside, writes = 0, False, False
     for query in queries:
         word = query["sql"].lstrip("( ").split(None, 1)[0].upper()
         if word == "BEGIN":
@@ -46,69 +48,94 @@ def waits_for_the_disk(queries):
             count += not inside
     return int(count)
 
+def counted(do):
+    connection.queries_log.clear()
+    result = do()
+    queries = list(connection.queries_log)
+    return result, len(queries), waits_for_the_disk(queries)
+
+def in_one_go(ids):
+    return list(processing.plan_all(ids, comes_here=lambda _: True))
+
 connection.force_debug_cursor = True
-steps = {"first": [], "later": []}
-sizes = []
-# Twice: the first round opens connections and fills caches.
-for start in (0, number):
-    ids = [stored(n) for n in range(start, start + number)]
-    messages.publish([Handoff(kind="delivery", id=one) for one in ids], app=app)
-    steps = {"first": [], "later": []}
-    sizes = []
-    begun = 0
-    packs = None
-    with app.connection_for_read() as broker:
-        queue = broker.SimpleQueue(app.conf.task_default_queue)
-        packs = queue.qsize()
-        while queue.qsize():
-            message = queue.get(block=False)
-            arguments = message.payload[0]
-            sizes.append(len(message.body) + len(json.dumps(message.headers)))
-            task = app.tasks[message.headers["task"]]
-            connection.queries_log.clear()
-            task(*arguments)
-            queries = list(connection.queries_log)
-            kind = "first" if begun < packs else "later"
-            steps[kind].append((len(queries), waits_for_the_disk(queries)))
-            begun += 1
-            message.ack()
-        queue.close()
-print(json.dumps({"packs": packs, "first": steps["first"], "later": steps["later"],
-                  "bytes": sizes[0]}))
+# Opens connections, fills caches, and learns that the receivers are quick.
+turn = 0
+while in_one_go(stored("learn%d" % turn)):
+    turn += 1
+    assert turn < 20, "the receivers are not quick"
+stored_ids = stored("together")
+together, *inline = counted(lambda: in_one_go(stored_ids))
+assert not together, "not all was run"
+stored_ids = stored("alone")
+handoffs, *plan = counted(lambda: list(processing.plan_all(stored_ids)))
+_, *alone = counted(lambda: [processing.run(one.id) for one in handoffs])
+print(json.dumps({
+    "runs": len(handoffs) / number, "inline": inline, "plan": plan, "alone": alone,
+}))
+"""
+RULES = """
+import json
+from gemini_webhooks.dispatch import messages, publisher
+from gemini_webhooks.processing import passing
+print(json.dumps({
+    "gather": publisher.GATHER_SECONDS * 1e6, "busy_gather": publisher.BUSY_SECONDS * 1e6,
+    "many": publisher.MANY, "still_many": publisher.STILL_MANY,
+    "pack": messages.DELIVERIES_PER_MESSAGE, "budget": passing.BUDGET_SECONDS * 1e6,
+}))
+"""
+#: A message with as many deliveries as go into it.
+MESSAGE = """
+from benchmarks.site.celery import app
+from gemini_webhooks.dispatch import messages
+from gemini_webhooks.processing import Handoff
+import json
+app.conf.broker_url = "memory://"
+pack = range(10_000_000, 10_000_000 + messages.DELIVERIES_PER_MESSAGE)
+messages.publish([Handoff(kind="delivery", id=one) for one in pack], app=app)
+with app.connection_for_read() as broker:
+    queue = broker.SimpleQueue(app.conf.task_default_queue)
+    message = queue.get(block=False)
+    message.ack()
+    queue.close()
+print(len(message.body) + len(json.dumps(message.headers)))
 """
 NUMBER = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """Counts of one delivery; see :class:`~benchmarks.simulation.costs.Work`.
+    """Counts of one delivery; see :class:`~benchmarks.simulation.costs.Work`."""
 
-    Attributes:
-        message: bytes of the message that is sent on receipt.
-    """
-
-    pack: int
-    first: Step
-    later: Step
-    follow_ups: int
-    message: float
+    runs: int
+    plan: Step
+    inline: Step
+    alone: Step
 
 
 def count(site: Site, event_type: str) -> Structure:
     """What deliveries of this type have workers do."""
     found = json.loads(site.python(COUNT, str(NUMBER), event_type))
-    later = found["later"]
+    runs = round(found["runs"])
+    plan, together, alone = (
+        Step(round_trips=trips / NUMBER, commits=commits / NUMBER)
+        for trips, commits in (found["plan"], found["inline"], found["alone"])
+    )
     return Structure(
-        pack=NUMBER // found["packs"],
-        first=_step(found["first"], NUMBER),
-        later=_step(later, max(1, len(later))),
-        follow_ups=round(len(later) / NUMBER),
-        message=found["bytes"],
+        runs=runs,
+        plan=plan,
+        inline=Step(
+            round_trips=(together.round_trips - plan.round_trips) / runs,
+            commits=(together.commits - plan.commits) / runs,
+        ),
+        alone=Step(round_trips=alone.round_trips / runs, commits=alone.commits / runs),
     )
 
 
-def _step(counted: list[list[int]], number: int) -> Step:
-    return Step(
-        round_trips=sum(trips for trips, _ in counted) / number,
-        commits=sum(commits for _, commits in counted) / number,
-    )
+def rules(site: Site) -> Rules:
+    """As the code has them."""
+    return Rules(**json.loads(site.python(RULES)))
+
+
+def message_bytes(site: Site) -> float:
+    """Of body and headers."""
+    return float(site.python(MESSAGE))

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from benchmarks.simulation.costs import Costs, Work
 from benchmarks.simulation.scenario import Outcome, Scenario, percentile
-from benchmarks.simulation.site import PACK, simulate
+from benchmarks.simulation.site import simulate
 
 #: A worker's main process has so many children here.
 CHILDREN = 8
 #: For rates, so many events for each core are under way, more than it ever needs.
-IN_FLIGHT = 20
+IN_FLIGHT = 100
 #: For latencies, so much of what it could take arrives.
 LOAD = 0.7
 #: Fleets are planned for this share of their CPU, so that they stand a burst and a machine less.
@@ -53,6 +53,7 @@ def machine(costs: Costs, cores: int) -> Machine:
     """By simulation; the requests come from elsewhere."""
     base = Scenario(
         servers=costs.servers,
+        rules=costs.rules,
         cores=cores,
         request=costs.requests["ours"],
         processes=cores,
@@ -81,7 +82,7 @@ def _for_a_while(scenario: Scenario) -> Scenario:
     request, work = scenario.request, scenario.work
     micros = (request.web + request.database) if request else 0.0
     if work:
-        micros += work.child + work.database + work.main * (1 / work.pack + work.follow_ups)
+        micros += work.child + work.database
     # On one core; so many for each keep the number of events alike on large machines.
     counted = max(30, 400 // scenario.cores)
     return replace(scenario, warm_up=2 * IN_FLIGHT * micros * 1e-6, seconds=counted * micros * 1e-6)
@@ -130,10 +131,10 @@ def fleets(costs: Costs, rates: tuple[int, ...]) -> Iterator[Fleet]:
     request, work, servers, sizes = (
         costs.requests["ours"], costs.work["one receiver"], costs.servers, costs.sizes
     )  # fmt: skip
-    messages = 1 / PACK + work.follow_ups
-    web = request.web + servers.send / PACK
-    worker = work.child + work.main * messages
-    database = request.database + work.database
+    messages = 1 / packed(costs)
+    web = request.web + servers.send * messages
+    worker = work.child + (work.message_child + work.main) * messages
+    database = request.database + work.database + work.message_database * messages
     broker = servers.publish + servers.deliver
     wal = sizes.wal_received + sizes.wal_handled
     for rate in rates:
@@ -150,6 +151,13 @@ def fleets(costs: Costs, rates: tuple[int, ...]) -> Iterator[Fleet]:
             per_day=rate * SECONDS_PER_DAY * (sizes.delivery + sizes.run + sizes.attempt) / 1e9,
             rows_per_day=rate * SECONDS_PER_DAY * 3 / 1e6,
         )
+
+
+def packed(costs: Costs) -> float:
+    """Deliveries in a message, of a web process that is as busy as planned."""
+    rules = costs.rules
+    gathered = rules.busy_gather * UTILISATION / costs.requests["ours"].web
+    return max(1.0, min(rules.pack, gathered))
 
 
 def _machines(micros_per_second: float) -> float:

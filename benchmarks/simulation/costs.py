@@ -19,6 +19,7 @@ class Request:
         generator: of the program that sends it.
         web: of the web process, without messages that its hand-off thread sends.
         database: of the database's processes.
+        broker: of the broker, to take what the view itself sends.
         messages: that the view itself sends; their cost is part of ``web``.
         is_packed: whether a thread sends them later, several deliveries in one.
     """
@@ -26,6 +27,7 @@ class Request:
     generator: float
     web: float
     database: float
+    broker: float = 0.0
     messages: int = 0
     is_packed: bool = False
 
@@ -48,22 +50,55 @@ class Work:
     """What handling one delivery costs; CPU in microseconds.
 
     Attributes:
-        child: CPU of the worker's child processes, all messages of it together.
-        main: CPU of its main process for one message.
-        database: CPU of the database's processes.
-        pack: deliveries in one message.
-        first: in the message that was sent on receipt, for one delivery.
-        later: in one message that a worker sent.
-        follow_ups: messages for one delivery that workers send.
+        child: CPU of the worker's child processes, if all its receivers run where it is planned.
+        database: CPU of the database's processes, likewise.
+        message_child: of the child, in addition for each message.
+        message_database: of the database, in addition for each message.
+        main: CPU of the worker's main process for one message.
+        runs: receivers of one delivery.
+        plan: to take one delivery into processing.
+        inline: one run where it is planned.
+        alone: one run for which a message was sent.
     """
 
     child: float
-    main: float
     database: float
+    message_child: float
+    message_database: float
+    main: float
+    runs: int
+    plan: Step
+    inline: Step
+    alone: Step
+
+    @property
+    def round_trips(self) -> float:
+        """Of one delivery whose receivers all run where it is planned."""
+        return self.plan.round_trips + self.runs * self.inline.round_trips
+
+    @property
+    def commits(self) -> float:
+        """Of these, those that wait for the disk."""
+        return self.plan.commits + self.runs * self.inline.commits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Numbers that the app goes by; times in microseconds.
+
+    Attributes:
+        gather: how long the hand-off thread waits for more.
+        busy_gather: how long after it found ``many``, or ``still_many`` in this time.
+        pack: deliveries in one message at most.
+        budget: so long after a worker has taken a message, it begins no run because of it.
+    """
+
+    gather: float
+    busy_gather: float
+    many: int
+    still_many: int
     pack: int
-    first: Step
-    later: Step
-    follow_ups: int
+    budget: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +111,7 @@ class Servers:
         publish: CPU of the broker to take one message.
         deliver: CPU of the broker to give it to a worker, and take the acknowledgement.
         send: CPU of a web process to send one message.
-        gather: how long the hand-off thread waits for more.
+        pool: how long a child waits for its next task, beside the CPU time of its main process.
     """
 
     hop: float
@@ -84,7 +119,7 @@ class Servers:
     publish: float
     deliver: float
     send: float
-    gather: float
+    pool: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +150,7 @@ class Costs:
     measured_on: str
     requests: Mapping[str, Request]
     work: Mapping[str, Work]
+    rules: Rules
     servers: Servers
     sizes: Sizes
 
@@ -130,14 +166,15 @@ def load(file: Path = FILE) -> Costs:
         measured_on=found["measured_on"],
         requests={name: Request(**one) for name, one in found["requests"].items()},
         work={name: _work(one) for name, one in found["work"].items()},
+        rules=Rules(**found["rules"]),
         servers=Servers(**found["servers"]),
         sizes=Sizes(**found["sizes"]),
     )
 
 
 def _work(found: dict[str, Any]) -> Work:
-    first, later = (Step(**found.pop(name)) for name in ("first", "later"))
-    return Work(**found, first=first, later=later)
+    plan, inline, alone = (Step(**found.pop(name)) for name in ("plan", "inline", "alone"))
+    return Work(**found, plan=plan, inline=inline, alone=alone)
 
 
 def _rounded(value: Any) -> Any:

@@ -11,12 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.costs import handling, processes
-from benchmarks.costs.receiving import ROWS, VIEWS, load
+from benchmarks.costs.receiving import CONNECTIONS, PROCESSES, ROWS, THREADS, VIEWS, load
 from benchmarks.costs.site import Site, wait, web, worker
 from benchmarks.harness import TICKS
 
-#: What `python -m benchmarks.ingest` has, and not what the costs are measured with.
-PROCESSES, THREADS, CONNECTIONS = 2, 4, 16
 CHILDREN = 2
 
 

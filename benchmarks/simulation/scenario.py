@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.simulation.costs import Request, Servers, Work
+from benchmarks.simulation.costs import Request, Rules, Servers, Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,12 +14,14 @@ class Scenario:
 
     Attributes:
         servers: what the servers take.
+        rules: that the app goes by.
         cores: of the machine that everything shares.
         request: what a request costs; ``None`` if nothing is received.
         work: what handling costs; ``None`` if no worker runs.
         processes: web processes, each with so many ``threads``.
         workers: main processes of workers, each with so many ``children``.
         connections: so many requests are on their way at any time, unless there is a ``rate``.
+        has_learned: the workers know already how quick the receivers are.
         until_handled: a connection waits for the workers before its next request.
         rate: of arrivals that know nothing of each other, per second.
         waiting: deliveries whose messages are there from the beginning.
@@ -31,6 +33,7 @@ class Scenario:
     """
 
     servers: Servers
+    rules: Rules
     cores: int = 2
     request: Request | None = None
     work: Work | None = None
@@ -38,6 +41,7 @@ class Scenario:
     threads: int = 4
     workers: int = 1
     children: int = 2
+    has_learned: bool = True
     connections: int = 16
     until_handled: bool = False
     rate: float | None = None

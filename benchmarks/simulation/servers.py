@@ -24,8 +24,6 @@ class Database:
         self._flushing: simpy.Event | None = None
         self._written = 0
         self._safe = 0
-        #: How long the disk was busy, in seconds.
-        self.flushed = 0.0
 
     def execute(self, micros: float, *, commits: bool) -> Steps:
         """One round trip of a statement that costs so much CPU."""
@@ -42,9 +40,7 @@ class Database:
                 yield self._flushing
                 continue
             covers, self._flushing = self._written, self._env.event()
-            took = self._chance.around(self._costs.flush * 1e-6)
-            yield self._env.timeout(took)
-            self.flushed += took
+            yield self._env.timeout(self._chance.around(self._costs.flush * 1e-6))
             self._safe = covers
             done, self._flushing = self._flushing, None
             done.succeed()
@@ -56,7 +52,7 @@ class Delivery:
 
     Attributes:
         handled: tells of its end.
-        left: messages of workers that are still to be worked off.
+        left: runs that are still to come.
     """
 
     handled: simpy.Event
@@ -65,10 +61,14 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """For some deliveries: the first of each, or one of those that workers send later."""
+    """For some deliveries that were received, or for one run of one of them.
+
+    Attributes:
+        receiver: its number, if it is for a run.
+    """
 
     deliveries: Sequence[Delivery]
-    is_first: bool = True
+    receiver: int | None = None
 
 
 class Broker:
@@ -81,13 +81,19 @@ class Broker:
         self.queue: simpy.Store = simpy.Store(env)
         self.messages = 0
 
-    def publish(self, message: Message) -> None:
-        """Take it; nobody waits for that."""
-        self.messages += 1
-        self._env.process(self._take(message))
+    def publish(self, message: Message, micros: float | None = None) -> None:
+        """Take it; nobody waits for that.
 
-    def _take(self, message: Message) -> Steps:
-        yield from self._cores.run("broker", self._costs.publish)
+        Args:
+            message: what is taken.
+            micros: CPU that it costs, if it is not one of many.
+        """
+        self.messages += 1
+        cost = self._costs.publish if micros is None else micros
+        self._env.process(self._take(message, cost))
+
+    def _take(self, message: Message, micros: float) -> Steps:
+        yield from self._cores.run("broker", micros)
         yield self.queue.put(message)
 
     def deliver(self) -> None:

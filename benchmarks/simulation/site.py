@@ -13,9 +13,6 @@ from benchmarks.simulation.servers import Broker, Database, Delivery, Message
 from benchmarks.simulation.web import WebProcess
 from benchmarks.simulation.workers import Worker
 
-#: So many deliveries go into one message where no worker says so.
-PACK = 20
-
 
 def simulate(scenario: Scenario) -> Outcome:
     """Have it work, and say what came out."""
@@ -54,25 +51,23 @@ class _Site:
         self._load()
 
     def _process(self, request: Request) -> WebProcess:
-        work = self._scenario.work
         return WebProcess(
             self.env,
             self._cores,
             threads=self._scenario.threads,
             request=request,
+            rules=self._scenario.rules,
             servers=self._scenario.servers,
             database=self._database,
             broker=self._broker,
-            pack=work.pack if work else PACK,
         )
 
     def _worker(self, work: Work) -> Worker:
         return Worker(
             self.env,
             self._cores,
-            children=self._scenario.children,
-            work=work,
-            servers=self._scenario.servers,
+            self._scenario,
+            work,
             database=self._database,
             broker=self._broker,
         )
@@ -81,7 +76,8 @@ class _Site:
 
     def _load(self) -> None:
         if self._scenario.work:
-            self._fill(self._scenario.work.pack)
+            # What nothing is to be run of came in a message of its own.
+            self._fill(self._scenario.rules.pack if self._scenario.work.runs else 1)
         if not self._web:
             return
         if self._scenario.rate is not None:
@@ -141,7 +137,7 @@ class _Site:
         self._answers.clear()
         self.ends.clear()
         self._cores.spent.clear()
-        self._broker.messages, self._database.flushed = 0, 0.0
+        self._broker.messages = 0
         for interpreter in self._interpreters():
             interpreter.spent = 0.0
 
@@ -159,10 +155,8 @@ class _Site:
         """What was counted."""
         seconds = self._scenario.seconds
         spent = self._cores.spent
-        busy = {
-            "cores": sum(spent.values()) / seconds / self._cores.number,
-            "disk": self._database.flushed / seconds,
-        }
+        # Not the disk: however busy it is, more commits go to it together.
+        busy = {"cores": sum(spent.values()) / seconds / self._cores.number}
         if self._web:
             busy["web processes"] = _share([one.interpreter for one in self._web], seconds)
             busy["generator"] = self._generator.spent / seconds

@@ -54,18 +54,22 @@ def request_table(costs: Costs) -> str:
 
 
 def event_table(costs: Costs) -> str:
-    """CPU, statements and messages of handling."""
-    head = ("work", "worker", "database", "round trips", "waits for the disk", "messages")
+    """CPU and statements of handling."""
+    head = (
+        "work", "worker", "database", "round trips", "waits for the disk",
+        "worker, each message", "database, each message",
+    )  # fmt: skip
     return table(
         head,
         (
             (
                 name,
-                f"{work.child + work.main * (1 / work.pack + work.follow_ups):.0f} µs",
+                f"{work.child:.0f} µs",
                 f"{work.database:.0f} µs",
-                f"{work.first.round_trips + work.follow_ups * work.later.round_trips:.0f}",
-                f"{work.first.commits + work.follow_ups * work.later.commits:.0f}",
-                f"{1 / work.pack + work.follow_ups:.2f}",
+                f"{work.round_trips:.0f}",
+                f"{work.commits:.0f}",
+                f"{work.message_child + work.main:.0f} µs",
+                f"{work.message_database:.0f} µs",
             )
             for name, work in costs.work.items()
         ),

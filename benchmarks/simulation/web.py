@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import simpy
 
-from benchmarks.simulation.costs import Request, Servers
+from benchmarks.simulation.costs import Request, Rules, Servers
 from benchmarks.simulation.line import Line
 from benchmarks.simulation.machine import Cores, Interpreter, Steps
 from benchmarks.simulation.servers import Broker, Database, Delivery, Message
 
 
 class WebProcess:
-    """One process with some threads.
-
-    Args:
-        pack: so many deliveries go into one message at most.
-    """
+    """One process with some threads."""
 
     def __init__(
         self,
@@ -24,19 +20,19 @@ class WebProcess:
         *,
         threads: int,
         request: Request,
+        rules: Rules,
         servers: Servers,
         database: Database,
         broker: Broker,
-        pack: int,
     ) -> None:
         self._env = env
         self._threads = Line(env, threads)
         self.interpreter = Interpreter(env, cores, "web")
         self._request = request
+        self._rules = rules
         self._servers = servers
         self._database = database
         self._broker = broker
-        self._pack = pack
         self._posted: simpy.Store = simpy.Store(env)
         env.process(self._hand_off())
 
@@ -50,15 +46,22 @@ class WebProcess:
         if self._request.is_packed:
             yield self._posted.put(delivery)
         elif self._request.messages:
-            self._broker.publish(Message(deliveries=[delivery]))
+            self._broker.publish(Message(deliveries=[delivery]), self._request.broker)
 
     def _hand_off(self) -> Steps:
+        rules = self._rules
+        short, long = rules.gather * 1e-6, rules.busy_gather * 1e-6
+        pause = short
         while True:
-            first = yield self._posted.get()
-            yield self._env.timeout(self._servers.gather * 1e-6)
-            gathered = [first]
+            begun = self._env.now
+            gathered = [(yield self._posted.get())]
+            if self._env.now - begun > long:
+                pause = short
+            yield self._env.timeout(pause)
             while self._posted.items:
                 gathered.append((yield self._posted.get()))
-            for start in range(0, len(gathered), self._pack):
+            many = rules.many if pause == short else rules.still_many
+            pause = long if len(gathered) >= many else short
+            for start in range(0, len(gathered), rules.pack):
                 yield from self.interpreter.run(self._servers.send)
-                self._broker.publish(Message(deliveries=gathered[start : start + self._pack]))
+                self._broker.publish(Message(deliveries=gathered[start : start + rules.pack]))

@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock, redaction
 from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, alias, rows
-from gemini_webhooks.deliveries.inserting import insert
+from gemini_webhooks.deliveries.inserting import insert, insert_both
 from gemini_webhooks.deliveries.ordering import told_of
 from gemini_webhooks.deliveries.statements import Update, slots
 from gemini_webhooks.events import MAX_OCCASION_LENGTH, Event, bare_id, job_state
@@ -29,6 +29,20 @@ _WHY_NO_BODY: Mapping[str, str] = {
     WebhookDelivery.EmptiedBy.REDACTION: "was not stored: REDACT could not look into it",
     WebhookDelivery.EmptiedBy.RETENTION: "was removed by retention",
 }
+
+
+#: What a token that binds a request must not serve with another value.
+_BOUND_TO = ("webhook_id", "body_digest")
+
+
+@dataclass
+class _Lately:
+    """Whether what came last in this process had come before."""
+
+    repeated: bool = False
+
+
+_lately = _Lately()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +83,9 @@ def record(
     values = _values(verified, event, endpoint_id, received_at)
     values["headers"] = headers
     values["sweep_at"] = clock.after(SWEEP_GRACE_SECONDS if hand_off_now else 0)
-    new = _inserted(values, verified)
-    same = None if new else _duplicate_of(values, verified)
+    same = _repeated(values, verified)
+    new = None if same else _inserted(values, verified)
+    same = None if new else same or _duplicate_of(values, verified)
     if not new and not same:
         new = _inserted_over_recording(values, verified)
     if not new and not same and _is_told_before(values):
@@ -81,6 +96,7 @@ def record(
     known = new or same
     if not known:
         raise IntegrityError("neither stored nor a duplicate")
+    _lately.repeated = not new
     return Recorded(delivery_id=known, created=bool(new))
 
 
@@ -246,9 +262,9 @@ def _inserted(values: Mapping[str, Any], verified: VerifiedRequest) -> int | Non
     using = alias()
     pin = _pin(verified)
     try:
-        with _statement(using, pinned=bool(pin)):
-            if pin:
-                insert(TokenUse, vars(pin), using)
+        if pin:
+            return insert_both((TokenUse, pin), (WebhookDelivery, values), using)
+        with _statement(using):
             return insert(WebhookDelivery, values, using)
     except IntegrityError:
         return None
@@ -264,27 +280,40 @@ def _inserted_over_recording(values: Mapping[str, Any], verified: VerifiedReques
     return _inserted(values, verified) if loaded.update(webhook_id=other) else None
 
 
-def _pin(verified: VerifiedRequest) -> TokenUse | None:
-    """What binds a token to this request alone.
+def _pin(verified: VerifiedRequest) -> dict[str, Any] | None:
+    """The row of :class:`TokenUse` that binds a token to this request alone.
 
     A token that names only the sender may be reused by Google, if a seal proves the job.
     """
     reusable = verified.binding == "unbound" and verified.sealed_metadata is not None
     if verified.signing != "jwt" or reusable:
         return None
-    return TokenUse(
-        token_digest=verified.token_digest,
-        webhook_id=verified.webhook_id,
-        body_digest=sha256(verified.body).hexdigest(),
-        expires_at=verified.token_expires_at and clock.for_database(verified.token_expires_at),
-    )
+    ends = verified.token_expires_at
+    return {
+        "token_digest": verified.token_digest,
+        "webhook_id": verified.webhook_id,
+        "body_digest": sha256(verified.body).hexdigest(),
+        "used_at": clock.now(),
+        "expires_at": ends and clock.for_database(ends),
+    }
 
 
-def _statement(using: str, *, pinned: bool) -> AbstractContextManager[object]:
-    """A transaction where one is needed: two rows, or a failure inside of somebody else's."""
-    if pinned or transaction.get_connection(using).in_atomic_block:
+def _statement(using: str) -> AbstractContextManager[object]:
+    """A transaction where one is needed, for a failure inside of somebody else's."""
+    if transaction.get_connection(using).in_atomic_block:
         return transaction.atomic(using=using)
     return nullcontext()
+
+
+def _repeated(values: Mapping[str, Any], verified: VerifiedRequest) -> int | None:
+    """Count the duplicate, as :func:`_duplicate_of`, if one is to be expected.
+
+    Whoever repeats himself does so for a while. Then this one statement is all that it takes; and
+    what it does not find, the INSERT decides about as ever. A token has to be looked at first.
+    """
+    if not _lately.repeated or verified.signing == "jwt":
+        return None
+    return _count.key(webhook_id=values["webhook_id"])
 
 
 def _duplicate_of(values: Mapping[str, Any], verified: VerifiedRequest) -> int | None:
@@ -294,13 +323,13 @@ def _duplicate_of(values: Mapping[str, Any], verified: VerifiedRequest) -> int |
         Unauthorised: it is no duplicate but the reuse of a token.
     """
     pin = _pin(verified)
-    used = pin and rows(TokenUse).filter(token_digest=pin.token_digest).first()
-    if pin and used and (used.webhook_id, used.body_digest) != (pin.webhook_id, pin.body_digest):
+    used = pin and rows(TokenUse).filter(token_digest=pin["token_digest"]).first()
+    if pin and used and any(pin[name] != getattr(used, name) for name in _BOUND_TO):
         raise Unauthorised("token_reused", "the token was used for another webhook id or body")
     same = _count.key(webhook_id=values["webhook_id"]) or _counted_as_found(values)
     if same and pin and not used:
         # A retry with a token of its own: from now on that one is used up as well.
-        rows(TokenUse).bulk_create([pin], ignore_conflicts=True)
+        rows(TokenUse).bulk_create([TokenUse(**pin)], ignore_conflicts=True)
     return same
 
 
@@ -358,3 +387,8 @@ def _found_before(values: Mapping[str, Any]) -> QuerySet[WebhookDelivery]:
     if job_state(values["event_type"]) == "requires_action" and values["occurred_at"]:
         return found.filter(received_at__gte=values["occurred_at"])
     return found
+
+
+def reset() -> None:
+    """Forget what came last, between tests."""
+    _lately.repeated = False

@@ -28,7 +28,7 @@ from gemini_webhooks.processing.running import run_new
 from gemini_webhooks.processing.settling import settle_one
 
 #: So long after a message was taken, no other run is begun because of it, in seconds.
-BUDGET_SECONDS = 1.0
+BUDGET_SECONDS = 3.0
 
 
 def plan_all(

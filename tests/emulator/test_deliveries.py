@@ -388,8 +388,14 @@ def test_what_waits_can_be_sent_at_once(serve, receiver):
 
 
 def wait_for_tries(wire, number):
+    wait_until(
+        lambda: len(wire.server.emulator.outbox.tries) >= number and only_message(wire).next_try_at
+    )
+
+
+def wait_until(holds):
     deadline = time.monotonic() + 10
-    while len(wire.server.emulator.outbox.tries) < number or not only_message(wire).next_try_at:
+    while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -454,11 +460,13 @@ def test_only_the_newest_messages_are_kept_and_those_that_wait(serve, receiver, 
     monkeypatch.setattr(outbox, "KEPT_MESSAGES", 3)
     wire = Wire(serve(retry_base=600))
     receiver.statuses = [500]
-    for _ in range(5):
+    for number in range(1, 6):
         ask(wire, receiver.url)
-        wire.server.emulator.outbox.wait_idle(0.05)
+        wait_until(lambda number=number: len(receiver.got) == number)
+    box = wire.server.emulator.outbox
+    wait_until(lambda: len(box.messages) == 3 and box.messages[-1].state == "delivered")
 
-    kept = wire.server.emulator.outbox.messages
+    kept = box.messages
     sent = ids(receiver.got)
     assert [message.webhook_id for message in kept] == [sent[0], *sent[-2:]]
     assert [message.state for message in kept] == ["waiting", "delivered", "delivered"]
