@@ -9,7 +9,7 @@ CHAOS_ARGS ?=
 FAIRNESS_ARGS ?=
 UPGRADE_ARGS ?=
 
-.PHONY: demo test fuzz chaos fairness upgrade services lint types layers docs tox check clean
+.PHONY: demo test fuzz chaos fairness upgrade services lint types layers docs tox dist check clean
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -64,6 +64,11 @@ docs: $(BIN)/.installed
 
 tox: $(BIN)/.installed
 	$(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner --skip-missing-interpreters=true
+
+dist: $(BIN)/.installed  ## the wheel and the source distribution, the same bytes each time
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
 
 check: lint types layers docs test  ## everything but the tox matrix
 

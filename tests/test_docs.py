@@ -622,7 +622,7 @@ def test_recorded_headers_are_listed() -> None:
 # --- files
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_links_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)", (PROJECT / page).read_text())
 
