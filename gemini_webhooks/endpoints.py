@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from gemini_webhooks import ciphers, clock, logs
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import rows
-from gemini_webhooks.deliveries.statements import Select, slots
+from gemini_webhooks.deliveries.statements import Select, Slot, field_of, slots
 from gemini_webhooks.exceptions import ConfigurationError, UnknownEndpoint
 from gemini_webhooks.models import SigningSecret, WebhookEndpoint
 from gemini_webhooks.verification import SigningKey, TokenRules, parse_secret, secret_hint
@@ -84,7 +84,9 @@ def accepted_at(slug: str | None) -> Acceptance:
         own = tuple(_settings_secrets())
         return Acceptance(slug="", endpoint_id=None, own=own, audiences=settings.AUDIENCES)
     is_slug = len(slug) <= MAX_SLUG_LENGTH and slug_re.fullmatch(slug)
-    found = _by_slug(slug=slug) if is_slug else []
+    secrets = _valid_secrets(slug=slug, now=clock.now()) if is_slug else []
+    # One that has no valid secret is found by itself.
+    found = [secret.endpoint for secret in secrets] or (_by_slug(slug=slug) if is_slug else [])
     endpoint = found[0] if found else None
     if endpoint is None or endpoint.slug != slug:
         raise UnknownEndpoint("unknown_endpoint", f"there is no endpoint “{slug[:100]}”")
@@ -93,7 +95,9 @@ def accepted_at(slug: str | None) -> Acceptance:
     return Acceptance(
         slug=slug,
         endpoint_id=endpoint.pk,
-        own=tuple(_stored_secrets(endpoint)),
+        # The newest last, as the last match counts: in the grace of a rotation Google signs with
+        # both, and what the old one alone has signed is to be told from that.
+        own=tuple(map(_opened, sorted(secrets, key=lambda one: (one.created_at, one.pk)))),
         audiences=endpoint.audiences,
     )
 
@@ -125,10 +129,14 @@ def _is_valid(now: object) -> Q:
 
 _by_slug = Select(lambda: rows(WebhookEndpoint).filter(**slots(WebhookEndpoint, "slug")))
 _valid_secrets = Select(
-    lambda: rows(SigningSecret).filter(
-        _is_valid(slots(SigningSecret, "expires_at")["expires_at"]),
-        **slots(SigningSecret, "endpoint_id"),
-    ),
+    lambda: (
+        rows(SigningSecret)
+        .select_related("endpoint")
+        .filter(
+            _is_valid(Slot("now", field_of(SigningSecret, "expires_at"))),
+            endpoint__slug=Slot("slug", field_of(WebhookEndpoint, "slug")),
+        )
+    )
 )
 
 
@@ -144,13 +152,6 @@ def opened(secret: SigningSecret) -> SigningKey:
 
 def _settings_secrets() -> Iterator[SigningKey | None]:
     return map(_parsed, settings.SIGNING_SECRETS)
-
-
-def _stored_secrets(endpoint: WebhookEndpoint) -> Iterator[SigningKey | None]:
-    secrets = _valid_secrets(endpoint_id=endpoint.pk, expires_at=clock.now())
-    # The newest last, as the last match counts: in the grace of a rotation Google signs with both,
-    # and what the old one alone has signed is to be told from that.
-    return map(_opened, sorted(secrets, key=lambda secret: (secret.created_at, secret.pk)))
 
 
 def _backend_secrets(slug: str) -> list[SigningKey | None]:

@@ -14,17 +14,26 @@ from celery import Celery
 from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from gemini_webhooks import ciphers, deliveries, leases, processing, receivers
 from gemini_webhooks.deliveries import inserting
 from gemini_webhooks.dispatch import messages, publisher
 from gemini_webhooks.dispatch.publisher import Publisher
-from gemini_webhooks.models import ReceiverRun, ResultFile, TokenUse, WebhookDelivery
+from gemini_webhooks.models import (
+    ReceiverRun,
+    ResultFile,
+    SigningSecret,
+    TokenUse,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from gemini_webhooks.observe import observers
 from gemini_webhooks.processing import Handoff
 from tests.conftest import every_database
 from tests.senders import DynamicSender, StaticSender, envelope
 from tests.test_drain import wait_for
+from tests.test_pauses import at_endpoint
 
 database = pytest.mark.django_db(transaction=True)
 
@@ -95,6 +104,23 @@ def test_who_repeats_himself_takes_one_statement_as_long_as_he_does(
     ]
     counts = WebhookDelivery.objects.order_by("pk").values_list("webhook_id", "duplicate_count")
     assert list(counts) == [("a", 2), ("b", 1)]
+
+
+@every_database
+def test_an_endpoint_is_looked_up_with_its_secrets(database: str) -> None:
+    """Each time anew: what is revoked, or switched off, holds at once."""
+    endpoint, sender = at_endpoint()
+
+    with CaptureQueriesContext(connections[database]) as asked:
+        assert sender.post(webhook_id="a").status_code == 200
+    assert [one["sql"].split()[0] for one in asked] == ["SELECT", "INSERT"]
+
+    SigningSecret.objects.update(revoked_at=timezone.now())
+    assert sender.post(webhook_id="b").json() == {"error": "signature_mismatch"}
+    SigningSecret.objects.update(revoked_at=None)
+    endpoint.state = WebhookEndpoint.State.DISABLED
+    endpoint.save()
+    assert sender.post(webhook_id="c").json() == {"error": "endpoint_disabled"}
 
 
 @every_database
