@@ -133,6 +133,40 @@ def test_a_token_is_written_with_its_delivery(database: str, dynamic: DynamicSen
     assert TokenUse.objects.get().webhook_id == WebhookDelivery.objects.get().webhook_id
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+@pytest.mark.server("postgres")
+@pytest.mark.usefixtures("_put_together_anew")
+def test_the_server_logs_no_payload_because_of_a_conflict(
+    database: str, dynamic: DynamicSender
+) -> None:
+    """An error would have it write down the statement, with all that is in it."""
+    body = dynamic.encode(dynamic.envelope())
+    headers = dynamic.headers(body, "m", int(time.time()))
+    failed: list[str] = []
+
+    def watch(execute: Any, sql: str, *more: Any) -> Any:
+        try:
+            return execute(sql, *more)
+        except Exception:
+            failed.append(sql)
+            raise
+
+    with connections[database].execute_wrapper(watch):
+        answers = [
+            dynamic.post(body, webhook_id="m", headers={**headers}).json(),
+            dynamic.post(body, webhook_id="m", headers={**headers}).json(),
+            dynamic.post(body, webhook_id="m").json(),
+            dynamic.post(body, webhook_id="n", headers={**headers, "webhook-id": "n"}).json(),
+        ]
+
+    again = {"status": "duplicate"}
+    assert answers == [{"status": "accepted"}, again, again, {"error": "token_reused"}]
+    assert failed == []
+    assert WebhookDelivery.objects.get().duplicate_count == 2
+    assert TokenUse.objects.count() == 2  # a retry's token is used up as well
+
+
 @every_database
 def test_a_token_that_was_used_takes_its_delivery_back_and_no_more(
     database: str, dynamic: DynamicSender

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -109,21 +108,21 @@ def insert(model: type[models.Model], values: Mapping[str, Any], using: str) -> 
             meta = model._meta
             key_column = str(meta.pk.column)
             return int(connection.ops.last_insert_id(cursor, meta.db_table, key_column))
-        found = cursor.fetchone()
-    if found is None:
-        raise IntegrityError("it conflicts with another row")
-    return int(found[0])
+        return _found(cursor.fetchone())
 
 
-def insert_both(first: Row, second: Row, using: str) -> int:
-    """Insert two rows or none, on PostgreSQL in one statement: each more takes as long as this one.
+def insert_both(first: Row, second: Row, using: str, *, unless: str) -> int:
+    """Insert two rows or none.
 
-    A conflict is an error there, which takes both back. The second is written before the first.
+    PostgreSQL gets one statement where it may: each more takes as long as this one. No conflict
+    is an error for the server, which would log the statement with all that is in it, but for
+    the same first row of two requests at the same moment.
 
     Args:
         first: a model, and the values of a row.
         second: likewise.
         using: the database.
+        unless: attribute of the first row that no other row may share.
 
     Returns:
         The primary key of the second.
@@ -133,25 +132,47 @@ def insert_both(first: Row, second: Row, using: str) -> int:
         django.db.Error: they could not be stored.
     """
     connection = connections[using]
-    if connection.vendor != "postgresql":
+    if connection.vendor != "postgresql" or not _sees_commits(connection) or is_within(using):
         with transaction.atomic(using=using):
             insert(*first, using)
             return insert(*second, using)
-    (one, _), (other, _) = first, second
+    (model, values), (other, _) = first, second
     shape, parameters = _taken_apart(*first, connection)
     other_shape, other_parameters = _taken_apart(*second, connection)
-    key = (using, one, *shape, other, *other_shape)
+    key = (using, unless, model, *shape, other, *other_shape)
     sql = _statements.get(key) or _statements.setdefault(
         key,
-        f"WITH first AS ({_insert(one, shape, connection)}) "
-        f"{_insert(other, other_shape, connection)} RETURNING {_key(other, connection)}",
+        _statement_of_both(
+            _into(model, shape, connection, select=True),
+            _into(other, other_shape, connection, select=True),
+            taken=f"SELECT 1 FROM {_table(model, connection)} "  # noqa: S608  # names of our own
+            f"WHERE {_quoted(model, unless, connection)} = %s",
+            key=_key(other, connection),
+        ),
     )
-    with ExitStack() as stack:
-        if connection.in_atomic_block:  # which goes on after a conflict
-            stack.enter_context(transaction.atomic(using=using))
-        cursor = stack.enter_context(connection.cursor())
-        cursor.execute(sql, [*parameters, *other_parameters])
-        return int(cursor.fetchone()[0])
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*other_parameters, values[unless], *parameters])
+        return _found(cursor.fetchone())
+
+
+def _statement_of_both(first: str, second: str, *, taken: str, key: str) -> str:
+    """The second row, unless the first is ``taken`` or it conflicts, and the first with it."""
+    return (
+        f"WITH second AS ({second} WHERE NOT EXISTS ({taken}) ON CONFLICT DO NOTHING "  # noqa: S608  # names of our own
+        f"RETURNING {key}), first AS ({first} FROM second) SELECT {key} FROM second"
+    )
+
+
+def is_within(using: str) -> bool:
+    """Whether a statement is part of a transaction that somebody else ends."""
+    connection = connections[using]
+    return bool(connection.in_atomic_block or not connection.get_autocommit())
+
+
+def _found(row: tuple[Any, ...] | None) -> int:
+    if row is None:
+        raise IntegrityError("it conflicts with another row")
+    return int(row[0])
 
 
 def _taken_apart(
@@ -183,7 +204,7 @@ def _column(field: models.Field[Any, Any]) -> Column:
 def _statement(
     model: type[models.Model], shape: Sequence[str | None], connection: BaseDatabaseWrapper
 ) -> str:
-    sql = _insert(model, shape, connection)
+    sql = _into(model, shape, connection)
     if not connection.features.can_return_columns_from_insert:
         return sql
     if connection.features.supports_update_conflicts_with_target and _sees_commits(connection):
@@ -193,17 +214,31 @@ def _statement(
     return f"{sql} RETURNING {_key(model, connection)}"
 
 
-def _insert(
-    model: type[models.Model], shape: Sequence[str | None], connection: BaseDatabaseWrapper
+def _into(
+    model: type[models.Model],
+    shape: Sequence[str | None],
+    connection: BaseDatabaseWrapper,
+    *,
+    select: bool = False,
 ) -> str:
-    quote = connection.ops.quote_name
+    """``INSERT`` with its values, or with a ``SELECT`` of them that goes on."""
     texts = {
-        quote(column.name): text
+        connection.ops.quote_name(column.name): text
         for column, text in zip(_columns(model), shape, strict=True)
         if text is not None
     }
     columns, values = ", ".join(texts), ", ".join(texts.values())
-    return f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608  # names of our own
+    values = f"SELECT {values}" if select else f"VALUES ({values})"
+    return f"INSERT INTO {_table(model, connection)} ({columns}) {values}"
+
+
+def _table(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def _quoted(model: type[models.Model], name: str, connection: BaseDatabaseWrapper) -> str:
+    field: Any = model._meta.get_field(name)
+    return connection.ops.quote_name(field.column)
 
 
 def _key(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:

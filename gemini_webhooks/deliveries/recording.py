@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 
 from gemini_webhooks import clock, redaction
 from gemini_webhooks.deliveries.common import SWEEP_GRACE_SECONDS, alias, rows
-from gemini_webhooks.deliveries.inserting import insert, insert_both
+from gemini_webhooks.deliveries.inserting import insert, insert_both, is_within
 from gemini_webhooks.deliveries.ordering import told_of
 from gemini_webhooks.deliveries.statements import Update, slots
 from gemini_webhooks.events import MAX_OCCASION_LENGTH, Event, bare_id, job_state
@@ -263,7 +263,8 @@ def _inserted(values: Mapping[str, Any], verified: VerifiedRequest) -> int | Non
     pin = _pin(verified)
     try:
         if pin:
-            return insert_both((TokenUse, pin), (WebhookDelivery, values), using)
+            rows_of_both = (TokenUse, pin), (WebhookDelivery, values)
+            return insert_both(*rows_of_both, using, unless="token_digest")
         with _statement(using):
             return insert(WebhookDelivery, values, using)
     except IntegrityError:
@@ -300,18 +301,17 @@ def _pin(verified: VerifiedRequest) -> dict[str, Any] | None:
 
 def _statement(using: str) -> AbstractContextManager[object]:
     """A transaction where one is needed, for a failure inside of somebody else's."""
-    if transaction.get_connection(using).in_atomic_block:
-        return transaction.atomic(using=using)
-    return nullcontext()
+    return transaction.atomic(using=using) if is_within(using) else nullcontext()
 
 
 def _repeated(values: Mapping[str, Any], verified: VerifiedRequest) -> int | None:
     """Count the duplicate, as :func:`_duplicate_of`, if one is to be expected.
 
     Whoever repeats himself does so for a while. Then this one statement is all that it takes; and
-    what it does not find, the INSERT decides about as ever. A token has to be looked at first.
+    what it does not find, the INSERT decides about as ever. A token has to be looked at first. In
+    a transaction that goes on, an UPDATE that finds nothing may lock what it looked through.
     """
-    if not _lately.repeated or verified.signing == "jwt":
+    if not _lately.repeated or verified.signing == "jwt" or is_within(alias()):
         return None
     return _count.key(webhook_id=values["webhook_id"])
 
