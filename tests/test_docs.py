@@ -365,6 +365,31 @@ def test_the_quickstart(site: Site) -> None:
     assert drained == documented.partition("\n")[2]
 
 
+def servers_of_the_deployment_page() -> list[str]:
+    return re.findall(
+        r"^\$ ((?:gunicorn|uvicorn) .*)$", PAGES["deployment"].read_text(), re.MULTILINE
+    )
+
+
+@with_extras
+@pytest.mark.parametrize("line", servers_of_the_deployment_page(), ids=lambda line: line.split()[0])
+def test_the_deployment_page_s_servers(site: Site, line: str) -> None:
+    port = free_port()
+    site.run("manage.py", "migrate")
+    serving = subprocess.Popen(
+        [sys.executable, "-m", *line.replace("8000", str(port)).split()],
+        cwd=site.folder,
+        env=site.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/admin/login/", serving)
+    finally:
+        serving.terminate()
+        assert serving.wait(timeout=30) in (0, -signal.SIGTERM)
+
+
 @with_extras
 def test_the_quickstart_s_one_command(site: Site) -> None:
     *_, submit = python_of("quickstart")
