@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib.util
+import inspect
 import io
 import json
 import os
@@ -26,12 +27,14 @@ from urllib.error import URLError
 from xml.etree import ElementTree as ET
 
 import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 from django.core.management import call_command, load_command_class
 from django.dispatch import Signal
 from django.urls import include, path, resolve
+from django.utils.module_loading import import_string
 
-from gemini_webhooks import conf, exceptions, receivers, signals, verification, views
+from gemini_webhooks import conf, exceptions, receivers, signals, tasks, verification, views
 from gemini_webhooks.emulator import EmulatorServer
 from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import Rejected, Undecided
@@ -620,6 +623,55 @@ def test_signals_are_listed() -> None:
     assert set(listed) == {
         name for name, value in vars(signals).items() if isinstance(value, Signal)
     }
+
+
+def said_of(thing: Any) -> str:
+    """The first line of its docstring, as a page has it."""
+    first = (thing.__doc__ or "").strip().partition("\n")[0]
+    return re.sub(r":\w+:`", "`", first.replace("``", "`"))
+
+
+def test_errors_are_listed() -> None:
+    errors = [
+        one
+        for one in vars(exceptions).values()
+        if isinstance(one, type) and issubclass(one, exceptions.GeminiWebhooksError)
+    ]
+
+    assert table("reference", "Errors") == [[f"`{e.__name__}`", said_of(e)] for e in errors]
+
+
+def test_models_are_listed() -> None:
+    models = sorted(
+        apps.get_app_config("gemini_webhooks").get_models(), key=lambda model: model.__name__
+    )
+
+    assert table("reference", "Models") == [[f"`{m.__name__}`", said_of(m)] for m in models]
+
+
+def test_tasks_are_listed() -> None:
+    [line] = re.findall(r"^Celery tasks: (.*)$", PAGES["reference"].read_text(), re.MULTILINE)
+    names = [str(getattr(one, "name", "")) for one in vars(tasks).values()]
+    ours = [name for name in names if name.startswith("gemini_webhooks.tasks.")]
+
+    assert [name.rpartition(".")[2] for name in CODE.findall(line)] == [
+        name.rpartition(".")[2] for name in ours
+    ]
+
+
+def test_arguments_of_functions_are_listed() -> None:
+    named = [
+        call
+        for names, _ in table("reference", "Python")
+        for call in re.findall(r"`(gemini_webhooks\.[\w.]+\([^)…]*\))`", names)
+    ]
+
+    assert len(named) > 5
+    for call in named:
+        path, _, arguments = call.removesuffix(")").partition("(")
+        found = inspect.signature(import_string(path)).parameters.values()
+        listed = [one.strip() for one in arguments.split(",") if one.strip() not in ("", "*")]
+        assert listed == [one.name for one in found], call
 
 
 def test_layers_are_those_that_are_checked() -> None:
