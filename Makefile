@@ -9,7 +9,7 @@ CHAOS_ARGS ?=
 FAIRNESS_ARGS ?=
 UPGRADE_ARGS ?=
 
-.PHONY: demo test fuzz chaos fairness upgrade services lint types layers docs tox dist check clean
+.PHONY: demo test fuzz chaos fairness upgrade services lint types layers docs tox dist screenshots check clean
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -69,6 +69,9 @@ dist: $(BIN)/.installed  ## the wheel and the source distribution, the same byte
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/twine check --strict dist/*
+
+screenshots: $(BIN)/.installed  ## the pictures of the documentation; needs Chromium, see services
+	sh scripts/screenshots.sh
 
 check: lint types layers docs test  ## everything but the tox matrix
 

@@ -30,6 +30,8 @@ ARGUMENTS = [
 SECONDS = 60
 INSPECTION = (Path(__file__).parent / "inspection.js").read_text()
 SHOTS = os.environ.get("BROWSER_SHOTS")
+#: Pictures show so much of a page, from its top; 0 is all of it.
+SHOTS_HEIGHT = int(os.environ.get("BROWSER_SHOTS_HEIGHT", "0"))
 
 #: Name, colour scheme, width and height.
 LOOKS = [("light", "light", 1280, 800), ("dark", "dark", 1280, 800), ("narrow", "light", 360, 740)]
@@ -294,5 +296,7 @@ def _inspect(page: Any, name: str, look: tuple[str, str, int, int]) -> list[str]
     page.set_viewport_size({"width": width, "height": height})
     if SHOTS:
         file = re.sub(r"[^\w-]+", "-", f"{name}-{look_name}") + ".png"
-        page.screenshot(path=Path(SHOTS) / file, full_page=True, animations="disabled")
+        whole = page.evaluate("document.documentElement.scrollHeight")
+        seen = {"x": 0, "y": 0, "width": width, "height": min(whole, SHOTS_HEIGHT or whole)}
+        page.screenshot(path=Path(SHOTS) / file, full_page=True, clip=seen, animations="disabled")
     return [f"{name}, {look_name}: {line}" for line in page.evaluate(INSPECTION)]
