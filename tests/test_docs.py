@@ -300,6 +300,15 @@ class Site:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -348,13 +357,7 @@ def test_the_quickstart(site: Site) -> None:
             "PUBLIC_BASE_URL": f"http://127.0.0.1:{port}",
         }
         site.run("manage.py", "migrate")
-        serving = subprocess.Popen(
-            [sys.executable, "manage.py", "runserver", "--noreload", str(port)],
-            cwd=site.folder,
-            env=site.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        serving = site.start("manage.py", "runserver", "--noreload", str(port))
         try:
             wait_until_it_answers(f"http://127.0.0.1:{port}/admin/login/", serving)
             site.run("manage.py", "gemini_webhooks", "create", "reports")
@@ -379,13 +382,7 @@ def servers_of_the_deployment_page() -> list[str]:
 def test_the_deployment_page_s_servers(site: Site, line: str) -> None:
     port = free_port()
     site.run("manage.py", "migrate")
-    serving = subprocess.Popen(
-        [sys.executable, "-m", *line.replace("8000", str(port)).split()],
-        cwd=site.folder,
-        env=site.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    serving = site.start("-m", *line.replace("8000", str(port)).split())
     try:
         wait_until_it_answers(f"http://127.0.0.1:{port}/admin/login/", serving)
     finally:
