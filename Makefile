@@ -9,7 +9,7 @@ CHAOS_ARGS ?=
 FAIRNESS_ARGS ?=
 UPGRADE_ARGS ?=
 
-.PHONY: demo test fuzz chaos fairness upgrade services lint types layers docs tox dist screenshots check clean
+.PHONY: demo studio test test-example fuzz chaos fairness upgrade services lint types layers docs tox dist screenshots check clean
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,11 +20,20 @@ $(BIN)/.installed: pyproject.toml
 demo: $(BIN)/.installed  ## the main job on SQLite and a broker that needs no server; SERVE=1 keeps it running
 	$(BIN)/python example_project/manage.py demo $(if $(SERVE),--serve)
 
+studio: $(BIN)/.installed  ## the example site, with a local Gemini API unless GEMINI_API_KEY is set
+	$(BIN)/python example_project/manage.py studio
+	$(BIN)/python example_project/manage.py runserver --with-worker $(if $(GEMINI_API_KEY),,--with-emulator)
+
 test: $(BIN)/.installed  ## the whole suite; REQUIRE_SERVICES=1 turns skips for want of a server into failures
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,$(MAKE) test-example)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE_MIN)
+
+test-example: $(BIN)/.installed  ## the tests of the example site, which have its settings
+	$(BIN)/coverage run -m pytest example_project --ds=example_project.config.settings \
+		--numprocesses=$(TEST_PROCESSES) --dist=worksteal
 
 COVERAGE_MIN ?= 95
 

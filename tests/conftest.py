@@ -42,13 +42,7 @@ every_database = pytest.mark.parametrize(
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in item.iter_markers("server"):
-        for name in marker.args:
-            reason = servers.missing(name)
-            if reason and servers.REQUIRED:
-                pytest.fail(f"REQUIRE_SERVICES=1, but {reason}", pytrace=False)
-            elif reason:
-                pytest.skip(reason)
+    servers.demand(item)
 
 
 @pytest.fixture

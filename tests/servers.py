@@ -8,6 +8,8 @@ import socket
 from functools import cache
 from urllib.parse import urlsplit
 
+import pytest
+
 #: The defaults are those of Debian's packages on loopback.
 URLS = {
     "postgres": os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres"),
@@ -34,3 +36,18 @@ def missing(name: str) -> str | None:
         return (
             f"no {name} at {address[0]}:{address[1]} ({error}); set {variable} or `make services`"
         )
+
+
+def demand(item: pytest.Item) -> None:
+    """Skip a test without a server that its markers name; fail it where servers are required."""
+    for marker in item.iter_markers("server"):
+        for name in marker.args:
+            go_without(missing(name))
+
+
+def go_without(reason: str | None) -> None:
+    """Skip a test for ``reason``, if there is one; fail it where servers are required."""
+    if reason and REQUIRED:
+        pytest.fail(f"REQUIRE_SERVICES=1, but {reason}", pytrace=False)
+    elif reason:
+        pytest.skip(reason)

@@ -164,7 +164,7 @@ def test_left_running_it_can_be_looked_at_and_ends_with_ctrl_c(tmp_path):
         for line in process.stdout:
             if "Ctrl-C" in line:
                 break
-            if found := re.search(r"Admin  (\S+)", line):
+            if found := re.search(r"Admin +(\S+)", line):
                 admin = found[1]
         with urllib.request.urlopen(admin, timeout=10) as page:
             assert "Log in" in page.read().decode()

@@ -433,7 +433,10 @@ def wait_for_text(words: str, printed: Path) -> None:
 # --- commands
 
 COMMANDS = ("gemini_webhooks", "gemini_emulator")
-DJANGO_COMMANDS = ("check", "createsuperuser", "migrate", "runserver", "shell", "startapp")
+DJANGO_COMMANDS = (
+    *("check", "createsuperuser", "makemigrations", "migrate", "runserver", "shell", "startapp"),
+    "test",
+)
 
 
 def command_lines() -> Iterator[str]:
@@ -704,11 +707,19 @@ def test_links_lead_somewhere(page: str) -> None:
     assert [link for link in links if not (PROJECT / link).is_file()] == []
 
 
-def test_the_picture_needs_nothing_from_elsewhere() -> None:
-    picture = (DOCS / "flow.svg").read_text()
+@pytest.mark.parametrize("name", ["flow", "sequence", "states"])
+def test_the_picture_needs_nothing_from_elsewhere(name: str) -> None:
+    picture = (DOCS / f"{name}.svg").read_text()
 
     assert ET.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
     assert re.findall(r"(?:href|src)=|url\((?!#)|@import|<script", picture) == []
+
+
+def test_the_picture_of_states_has_all_of_them() -> None:
+    picture = ET.fromstring((DOCS / "states.svg").read_text())
+    shown = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+
+    assert {*WebhookDelivery.State.values, *ReceiverRun.State.values} <= shown
 
 
 def test_tests_that_the_threat_model_names_exist() -> None:

@@ -219,6 +219,13 @@ def test_what_others_compute_slows_everything_down() -> None:
     assert halved == pytest.approx(simulate(alone).answered / 2, rel=0.05)
 
 
+def test_cores_that_take_a_moment_to_wake_answer_less() -> None:
+    awake = Scenario(rules=RULES, servers=NOTHING, request=REQUEST)
+    slow = replace(awake, servers=replace(NOTHING, waking=0.2))
+
+    assert simulate(slow).answered == pytest.approx(simulate(awake).answered * 0.8, rel=0.05)
+
+
 def test_more_cores_take_more_until_something_else_ends_it() -> None:
     small, large = machine(COSTS, 1), machine(COSTS, 3)
 

@@ -13,6 +13,14 @@
 ``GEMINI_WEBHOOKS_SIGNING_SECRETS``    ``whsec_…`` secrets of the root endpoint, with commas
 ``GEMINI_WEBHOOKS_AUDIENCES``          by default the address of the root endpoint
 ``GEMINI_WEBHOOKS_ALLOWED_BUCKETS``    by default the emulator's, if its storage is in use
+``STUDIO_MODEL``                       for batches and interactions; ``gemini-2.5-flash``
+``STUDIO_VIDEO_MODEL``                 ``veo-3.1-generate-preview``
+``STUDIO_QUEUES``                      tenants with a queue of their own, with commas; none
+``STUDIO_RETRY_SECONDS``               pause before a failed batch's second try, 10; then doubled
+``STUDIO_ON_CALL``                     who is sent an e-mail when a batch fails
+``STUDIO_PAGE_URL``                    where people reach it, if not at ``PUBLIC_BASE_URL``
+``STUDIO_CHAT_WEBHOOK_URL``            incoming webhook of a chat channel; a secret
+``EMAIL_HOST``, ``EMAIL_PORT``         of a mail server; e-mails are printed by default
 =====================================  ==========================================================
 """
 
@@ -58,7 +66,10 @@ ROOT_URLCONF = "example_project.config.urls"
 WSGI_APPLICATION = "example_project.config.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "studio:home"
 STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # nothing has to be collected before
 MEDIA_ROOT = SCRATCH / "media"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -69,15 +80,18 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_htmx",
     "gemini_webhooks",
     "example_project.studio",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "example_project.studio.middleware.whole_page_to_log_in",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -108,6 +122,8 @@ def _database() -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL",
         }
+        # A file, not memory: a browser's requests have connections of their own.
+        database["TEST"] = {"NAME": SCRATCH / "test.sqlite3"}
     if database["ENGINE"] == "django.db.backends.mysql":
         pymysql: Any = import_module("pymysql")
         # Django asks for mysqlclient, which needs a compiler; PyMySQL speaks the same protocol.
@@ -117,6 +133,13 @@ def _database() -> dict[str, Any]:
 
 
 DATABASES = {"default": _database()}
+
+DEFAULT_FROM_EMAIL = "studio@studio.example"
+if os.environ.get("EMAIL_HOST"):
+    EMAIL_HOST = os.environ["EMAIL_HOST"]
+    EMAIL_PORT = int(os.environ.get("EMAIL_PORT") or 25)
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -141,6 +164,15 @@ GEMINI_WEBHOOKS: dict[str, Any] = {
         "GEMINI_WEBHOOKS_ALLOWED_BUCKETS",
         ["gemini-emulator"] if os.environ.get("STORAGE_EMULATOR_HOST") else [],
     ),
+    "QUEUE_ROUTER": "example_project.studio.queues.of_tenant",
 }
 if _api := os.environ.get("GOOGLE_GEMINI_BASE_URL"):
     GEMINI_WEBHOOKS["JWKS_URL"] = f"{_api}/.well-known/jwks.json"
+
+STUDIO_MODEL = os.environ.get("STUDIO_MODEL") or "gemini-2.5-flash"
+STUDIO_VIDEO_MODEL = os.environ.get("STUDIO_VIDEO_MODEL") or "veo-3.1-generate-preview"
+STUDIO_QUEUES = _listed("STUDIO_QUEUES", [])
+STUDIO_RETRY_SECONDS = float(os.environ.get("STUDIO_RETRY_SECONDS") or 10)
+STUDIO_ON_CALL = os.environ.get("STUDIO_ON_CALL") or "on-call@studio.example"
+STUDIO_PAGE_URL = os.environ.get("STUDIO_PAGE_URL") or PUBLIC_BASE_URL
+STUDIO_CHAT_WEBHOOK_URL = os.environ.get("STUDIO_CHAT_WEBHOOK_URL") or ""

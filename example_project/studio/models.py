@@ -2,7 +2,163 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.conf import settings
 from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+
+TITLE_LENGTH = 80
+
+
+class Tenant(models.Model):
+    """A customer of the studio; sees nothing of the others."""
+
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=100)
+    members = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, related_name="studio_tenants"
+    )
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        """The tenant's studio."""
+        return reverse("studio:studio", args=[self.slug])
+
+
+class CommissionQuerySet(models.QuerySet["Commission"]):
+    """Commissions change by conditional updates: web processes and workers meet on them."""
+
+    def advance(self, **fields: Any) -> int:
+        """Update, and let open pages know; returns how many there were."""
+        return self.update(changed_at=timezone.now(), **fields)
+
+
+class Commission(models.Model):
+    """Something that the model is to make for a tenant, however many jobs that takes."""
+
+    class Kind(models.TextChoices):
+        BATCH = "batch", "batch"
+        INTERACTION = "interaction", "interaction"
+        VIDEO = "video", "video"
+
+    class State(models.TextChoices):
+        SUBMITTING = "submitting", "being submitted"
+        RUNNING = "running", "running"
+        WAITING = "waiting", "waits for approval"
+        RETRYING = "retrying", "failed, is tried again"
+        SUCCEEDED = "succeeded", "done"
+        FAILED = "failed", "failed"
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="commissions")
+    kind = models.CharField(max_length=20, choices=Kind)
+    prompt = models.TextField()
+    may_publish = models.BooleanField(default=False)
+    placed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    placed_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now)
+    state = models.CharField(max_length=20, choices=State, default=State.SUBMITTING)
+    tries = models.PositiveSmallIntegerField(default=1)
+    # Of the newest job. Empty while that is being submitted: its event may come first.
+    resource_id = models.CharField(max_length=255, blank=True)
+    answer = models.TextField(blank=True)
+    error = models.TextField(blank=True)
+    result = models.ForeignKey(
+        "gemini_webhooks.ResultFile", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = CommissionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        """Its page."""
+        return reverse("studio:commission", args=[self.tenant.slug, self.pk])
+
+    @property
+    def title(self) -> str:
+        """The first line of what was asked for."""
+        first = self.prompt.strip().partition("\n")[0].strip()
+        return first if len(first) <= TITLE_LENGTH else f"{first[: TITLE_LENGTH - 1].rstrip()}…"
+
+    @property
+    def prompts(self) -> list[str]:
+        """What is asked for: each line of a batch is a request of its own."""
+        if self.kind != self.Kind.BATCH:
+            return [self.prompt]
+        return [line.strip() for line in self.prompt.splitlines() if line.strip()]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is to be expected."""
+        return self.state in {self.State.SUCCEEDED, self.State.FAILED}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the job carries, sealed, so that its event finds the way back."""
+        return {"tenant": self.tenant.slug, "commission": self.pk, "try": self.tries}
+
+    def note(self, text: str) -> None:
+        """Write an entry into its story."""
+        self.entries.create(text=text)
+
+
+class Entry(models.Model):
+    """One line of a commission's story."""
+
+    commission = models.ForeignKey(Commission, on_delete=models.CASCADE, related_name="entries")
+    at = models.DateTimeField(default=timezone.now)
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["pk"]
+        verbose_name_plural = "entries"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Approval(models.Model):
+    """A function that an interaction calls, and what a person says to that."""
+
+    class Verdict(models.TextChoices):
+        OPEN = "open", "open"
+        GRANTED = "granted", "granted"
+        REFUSED = "refused", "refused"
+
+    commission = models.ForeignKey(Commission, on_delete=models.CASCADE, related_name="approvals")
+    interaction_id = models.CharField(max_length=255)
+    call_id = models.CharField(max_length=255)
+    function = models.CharField(max_length=100)
+    arguments = models.JSONField(default=dict)
+    verdict = models.CharField(max_length=20, choices=Verdict, default=Verdict.OPEN)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["interaction_id", "call_id"], name="studio_call_asked_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.function} of {self.commission}"
 
 
 class BatchRow(models.Model):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.dispatch import receiver
+from django.utils import timezone
 
-from example_project.studio.models import BatchRow
-from gemini_webhooks.events import Event
-from gemini_webhooks.models import ResultFile
-from gemini_webhooks.signals import event_received, result_ready
+from example_project.studio import commissions, google, policy, telling
+from example_project.studio.models import Approval, BatchRow, Commission
+from gemini_webhooks import RetryLater, receivers
+from gemini_webhooks.events import Event, bare_id
+from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+from gemini_webhooks.signals import delivery_failed, event_received, result_ready
 
 logger = logging.getLogger(__name__)
+State = Commission.State
 
 
 @receiver(event_received)
@@ -22,17 +27,183 @@ def log_event(event: Event, **_: Any) -> None:
     logger.info("%s says %s", event.resource_id, event.type)
 
 
-@receiver(result_ready)
-def store_rows(event: Event, result: ResultFile, **_: Any) -> None:
-    """Keep the rows of a batch.
+# Results
 
-    All of them or none, and only once: this runs in one transaction with the mark that it ran.
+
+@receiver(result_ready)
+def keep_result(event: Event, delivery: WebhookDelivery, result: ResultFile, **_: Any) -> None:
+    """Keep the rows of a batch, or the video.
+
+    All of it or none, and only once: this runs in one transaction with the mark that it ran.
     """
+    if event.type == "batch.succeeded":
+        _store_rows(event, result)
+    if commission := _commission(event, delivery):
+        commissions.settle(
+            commission,
+            State.SUCCEEDED,
+            bare_id(event.resource_id),
+            said="Its result is here.",
+            result=result,
+        )
+
+
+@receivers.on("interaction.completed")
+@receivers.non_atomic  # no transaction is open while Google is asked
+def keep_answer(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
+    """The event says that an interaction has ended; what it says has to be read."""
+    if commission := _commission(event, delivery):
+        answer = google.read_interaction(event.resource_id).output_text or ""
+        commissions.settle(
+            commission,
+            State.SUCCEEDED,
+            event.resource_id,
+            said="The model has answered.",
+            answer=answer,
+        )
+
+
+# Somebody has to say yes
+
+
+@receivers.on("interaction.requires_action")
+@receivers.non_atomic
+def ask_a_person(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
+    """Have the functions that the model calls approved on the commission's page."""
+    commission = _commission(event, delivery)
+    if commission is None:
+        return
+    for step in google.read_interaction(event.resource_id).steps:
+        if step.type == "function_call":
+            _approval, is_new = commission.approvals.get_or_create(
+                interaction_id=event.resource_id,
+                call_id=step.id,
+                defaults={"function": step.name, "arguments": step.arguments or {}},
+            )
+            if is_new:
+                commission.note(f"The model asks for “{step.name}”.")
+    if commission.approvals.filter(verdict=Approval.Verdict.OPEN).exists():
+        commissions.settle(commission, State.WAITING, event.resource_id)
+
+
+@receivers.on("interaction.requires_action")
+@receivers.non_atomic
+def tell_the_chat(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
+    """Somebody may be waiting elsewhere than on that page."""
+    commission = _commission(event, delivery)
+    if commission and telling.chat(commission, f"“{commission}” waits for your approval:"):
+        commission.note("The chat channel was told.")
+
+
+# What goes wrong
+
+
+@receivers.on("batch.failed")
+@receivers.on("batch.expired")
+@receivers.on("batch.cancelled")
+@receivers.on("interaction.failed")
+@receivers.on("interaction.cancelled")
+@receivers.on("video.failed")  # Google documents no such event; the reconciler finds it
+def note_failure(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
+    """Say on the page that it came to nothing, and why."""
+    if commission := _commission(event, delivery):
+        state = State.FAILED if policy.pause_before_next(event) is None else State.RETRYING
+        commissions.settle(
+            commission,
+            state,
+            bare_id(event.resource_id),
+            said=f"Try {policy.try_of(event)}: {_reason(event)}",
+            error=_reason(event),
+        )
+
+
+@receivers.on("batch.failed")
+@receivers.on("batch.expired")
+@receivers.non_atomic  # an e-mail is not taken back with a transaction
+def page_on_call(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
+    """Somebody has to know, whether it is tried again or not."""
+    commission = _commission(event, delivery, any_try=True)
+    if commission is None:
+        return
+    pause = policy.pause_before_next(event)
+    next_step = "It is given up." if pause is None else f"It is tried again after {pause:g} s."
+    number = f"try {policy.try_of(event)} of {policy.MOST_TRIES}"
+    telling.on_call(
+        commission,
+        f"{commission.tenant}: a batch failed, {number}",
+        f"{event.resource_id} of {commission.tenant} came to nothing ({number}):\n"
+        f"{_reason(event)}\n\n{next_step}",
+    )
+    commission.note("On-call was told.")
+
+
+@receivers.on("batch.failed")
+@receivers.on("batch.expired")
+@receivers.non_atomic
+def try_again(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
+    """Submit the batch once more, after the pause that the policy wants."""
+    pause = policy.pause_before_next(event)
+    commission = _commission(event, delivery, any_try=True)
+    if commission is None or pause is None:
+        return
+    left = (delivery.received_at + timedelta(seconds=pause) - timezone.now()).total_seconds()
+    if left > 0:
+        raise RetryLater(left)
+    number = policy.try_of(event)
+    why = f"It is submitted again, try {number + 1} of {policy.MOST_TRIES}."
+    commissions.submit_again(commission, after_try=number, why=why)
+
+
+@receiver(delivery_failed)
+def note_dead_end(
+    event: Event | None, delivery: WebhookDelivery, run: ReceiverRun, **_: Any
+) -> None:
+    """What came, but could not be kept, is no success."""
+    commission = _commission(event, delivery) if event else None
+    if commission and not run.receiver.endswith((".tell_the_chat", ".page_on_call")):
+        commissions.settle(
+            commission,
+            State.FAILED,
+            commission.resource_id,
+            said=f"{run.receiver} gave up.",
+            error="It ended, but the studio could not keep what came of it. See the deliveries.",
+        )
+
+
+def _commission(
+    event: Event, delivery: WebhookDelivery, *, any_try: bool = False
+) -> Commission | None:
+    """The commission that the event is about, unless a later try has taken its place.
+
+    Metadata is believed where a seal vouches for it, or where it is from this site's own ledger:
+    nobody else can make an event belong to a tenant.
+    """
+    if not (delivery.sealed or delivery.source == WebhookDelivery.Source.RECONCILER):
+        return None
+    metadata = event.user_metadata
+    if not isinstance(metadata.get("commission"), int):
+        return None
+    commission = (
+        Commission.objects.select_related("tenant")
+        .filter(pk=metadata["commission"], tenant__slug=metadata.get("tenant"))
+        .first()
+    )
+    if commission is None or (commission.tries != policy.try_of(event) and not any_try):
+        return None
+    return commission
+
+
+def _reason(event: Event) -> str:
+    code = f"{event.error_code}: " if event.error_code else ""
+    return f"{code}{event.error_message}" if event.error_message else event.type
+
+
+def _store_rows(event: Event, result: ResultFile) -> None:
     tenant = event.user_metadata.get("tenant", "")
     BatchRow.objects.bulk_create(
         (
             BatchRow(
-                batch_id=event.resource_id,
+                batch_id=bare_id(event.resource_id),
                 tenant=tenant,
                 key=row["key"],
                 text=_text(row.get("response") or {}),
@@ -41,6 +212,7 @@ def store_rows(event: Event, result: ResultFile, **_: Any) -> None:
             for row in result.rows()
         ),
         batch_size=500,
+        ignore_conflicts=True,  # a replay brings the same rows again
     )
 
 

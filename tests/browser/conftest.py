@@ -6,41 +6,21 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from django.conf import settings as project
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.test import Client
-from pytest_django.live_server_helper import LiveServer
 
 from gemini_webhooks import gateway, registration
 from gemini_webhooks.emulator import EmulatorServer
-from tests import servers
-from tests.browser.person import Chromium, Person, missing
+from tests.browser.fixtures import chromium, needs_a_browser, sit_down, site
+from tests.browser.person import Person
+
+__all__ = ["chromium", "sit_down", "site"]
 
 KEY = "test-key-that-is-shown-nowhere"
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    reason = missing()
-    if reason and servers.REQUIRED:
-        pytest.fail(f"REQUIRE_SERVICES=1, but {reason}", pytrace=False)
-    elif reason:
-        pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Chromium]:
-    with Chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def site(transactional_db, settings) -> Iterator[str]:
-    """The base address of a site whose every page has the policy."""
-    settings.MIDDLEWARE = [*project.MIDDLEWARE, "tests.browser.policy.strict_policy"]
-    server = LiveServer("127.0.0.1")
-    yield server.url
-    server.stop()
+def pytest_runtest_setup() -> None:
+    needs_a_browser()
 
 
 @pytest.fixture
@@ -80,25 +60,6 @@ def looking(transactional_db):
         )
     )
     return user
-
-
-@pytest.fixture
-def sit_down(chromium, site) -> Iterator:
-    """Open a browser for a user, or for nobody; whatever goes wrong in it fails the test."""
-    people: list[Person] = []
-
-    def open_window(user=None, *, javascript=True) -> Person:
-        client = Client()
-        if user:
-            client.force_login(user)
-        cookies = {name: morsel.value for name, morsel in client.cookies.items()}
-        people.append(Person(chromium, site, cookies, javascript=javascript))
-        return people[-1]
-
-    yield open_window
-    for person in people:
-        person.close()
-    assert [trouble for person in people for trouble in person.troubles] == []
 
 
 @pytest.fixture

@@ -108,6 +108,18 @@ class Person:
         """Press a button, and wait for the page that follows."""
         self._leave(lambda page: page.get_by_role("button", name=name, exact=True))
 
+    def click(self, name: str) -> None:
+        """Press a button that changes the page it is on."""
+        self._do(lambda page: page.get_by_role("button", name=name, exact=True).click())
+
+    def unfold(self, name: str) -> None:
+        """Open what is folded behind a summary."""
+        self._do(lambda page: page.locator("summary", has_text=name).click())
+
+    def offline(self, is_offline: bool) -> None:
+        """Pull out the network cable, or put it back."""
+        self._do(lambda page: page.context.set_offline(is_offline))
+
     def follow(self, name: str, *, nth: int = 0) -> None:
         """Click a link of the page's own part, and wait for the page that follows."""
         self._leave(
@@ -283,7 +295,7 @@ def _field(page: Any, label: str) -> Any:
 FOCUSED = """() => {
   const element = document.activeElement;
   const label = element.labels && element.labels.length ? element.labels[0].innerText : "";
-  const value = element.type === "submit" ? element.value : "";
+  const value = element.type === "submit" ? element.value || element.textContent : "";
   const own = element.getAttribute("aria-label") || value;
   const link = element.localName === "a" ? element.textContent : "";
   return (label || own || link || element.localName).trim().replace(/:$/, "");

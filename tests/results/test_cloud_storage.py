@@ -305,14 +305,14 @@ class Written(list[int]):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(60, [4, 4, 2]), (0, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1])]
+    ("seconds", "expected"), [(60, [1, 2, 4, 8, 16, 16, 16]), (-1, [1, 1, 1, 1, 1, 1, 1])]
 )
-def test_all_reads_are_handed_on_before_a_line_stalls(monkeypatch, seconds, expected):
-    monkeypatch.setattr(gcs, "GATHER_SECONDS", seconds)
+def test_reads_grow_as_long_as_they_are_quick(monkeypatch, seconds, expected):
+    monkeypatch.setattr(gcs, "QUICK_SECONDS", seconds)
     written = Written()
     with pytest.raises(ReadTimeoutError):
-        gcs._copy(Stalling(reads=10), written)
-    assert written == [reads * gcs.READ_BYTES for reads in expected]
+        gcs._copy(Stalling(reads=7), written)
+    assert written == [size * gcs.LEAST_BYTES for size in expected]
 
 
 def test_what_the_sink_refused_is_not_handed_on_again():

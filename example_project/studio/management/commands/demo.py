@@ -25,6 +25,7 @@ from example_project.demo.facts import Seen, Story
 from example_project.demo.jobs import Batch, forge, submit
 from example_project.demo.processes import Processes
 from example_project.demo.screen import Screen
+from example_project.studio.models import Tenant
 from gemini_webhooks import jobs, registration
 from gemini_webhooks.exceptions import GeminiWebhooksError
 
@@ -110,7 +111,8 @@ class Command(BaseCommand):
         )
         call_command("migrate", verbosity=0, interactive=False)
         password = secrets.token_urlsafe(9)
-        get_user_model().objects.create_superuser(LOGIN, password=password)
+        user = get_user_model().objects.create_superuser(LOGIN, password=password)
+        Tenant.objects.create(slug=TENANT, name=TENANT.capitalize()).members.add(user)
         processes.celery("worker", "worker", "--concurrency", "2", "--loglevel", "INFO")
         processes.manage("site", "runserver", "--noreload", urlsplit(site).netloc)
         with self.screen.busy("They start"):
@@ -172,8 +174,9 @@ class Command(BaseCommand):
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.screen.panel(
             [
-                f"Admin  {os.environ['PUBLIC_BASE_URL']}/admin/",
-                f"Login  {LOGIN}  {password}",
+                f"Studio  {os.environ['PUBLIC_BASE_URL']}/",
+                f"Admin   {os.environ['PUBLIC_BASE_URL']}/admin/",
+                f"Login   {LOGIN}  {password}",
                 "Ctrl-C ends it and removes everything.",
             ]
         )

@@ -1,0 +1,116 @@
+"""What happens to a commission, from its being placed to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from example_project.studio import google
+from example_project.studio.models import Approval, Commission, Tenant
+
+State = Commission.State
+
+
+def place(tenant: Tenant, user: User, **asked: Any) -> Commission:
+    """Take a commission and submit its job.
+
+    The row is there before the job, so that an event that is faster than the answer to us finds
+    it. Not in a transaction: the job runs also if that is rolled back.
+    """
+    commission = Commission.objects.create(tenant=tenant, placed_by=user, **asked)
+    commission.note(f"{user} asked for {_a(commission)}.")
+    submit(commission)
+    return commission
+
+
+def submit(commission: Commission) -> None:
+    """Start the job of this try."""
+    try:
+        resource_id = google.start(commission)
+    except google.NotStarted as refusal:
+        _of_this_try(commission).advance(state=State.FAILED, error=str(refusal))
+        commission.note(f"The Gemini API did not take it: {refusal}")
+        return
+    _goes_on(commission, resource_id)
+    commission.note(f"Submitted as {resource_id}.")
+
+
+def submit_again(commission: Commission, *, after_try: int, why: str) -> bool:
+    """Submit a commission whose try ``after_try`` came to nothing; ``False`` if that was done.
+
+    Who was interrupted here comes again and submits once more: two jobs are better than none.
+    """
+    claimed = Commission.objects.filter(pk=commission.pk, tries=after_try)
+    interrupted = Commission.objects.filter(
+        pk=commission.pk, tries=after_try + 1, state=State.SUBMITTING, resource_id=""
+    )
+    anew = {"state": State.SUBMITTING, "resource_id": "", "error": "", "answer": "", "result": None}
+    if not claimed.advance(tries=after_try + 1, **anew) and not interrupted.exists():
+        return False
+    commission.refresh_from_db()
+    commission.note(why)
+    submit(commission)
+    return True
+
+
+def settle(
+    commission: Commission, state: str, resource_id: str, said: str = "", **found: Any
+) -> None:
+    """Write down how the job ended, and what is ``said`` about that; nothing if it is known."""
+    new = _of_this_try(commission).exclude(state=state, resource_id=resource_id)
+    if new.advance(state=state, resource_id=resource_id, **{"error": "", **found}) and said:
+        commission.note(said)
+
+
+def decide(commission: Commission, user: User, *, granted: bool) -> bool:
+    """Answer all calls of an interaction that waits; ``False`` if somebody else was faster.
+
+    Raises:
+        google.NotStarted: the answer did not reach the Gemini API; it waits as before.
+    """
+    verdict = Approval.Verdict.GRANTED if granted else Approval.Verdict.REFUSED
+    waiting = Commission.objects.filter(pk=commission.pk, state=State.WAITING)
+    asked = commission.approvals.filter(verdict=Approval.Verdict.OPEN)
+    with transaction.atomic():
+        if not waiting.advance(state=State.SUBMITTING):
+            return False
+        answered = [approval.pk for approval in asked]
+        commission.approvals.filter(pk__in=answered).update(
+            verdict=verdict, decided_by=user, decided_at=timezone.now()
+        )
+    commission.refresh_from_db()
+    approvals = list(commission.approvals.filter(pk__in=answered))
+    try:
+        resource_id = google.go_on(commission, approvals)
+    except google.NotStarted:
+        with transaction.atomic():
+            commission.approvals.filter(pk__in=answered).update(
+                verdict=Approval.Verdict.OPEN, decided_by=None, decided_at=None
+            )
+            Commission.objects.filter(pk=commission.pk).advance(state=State.WAITING)
+        raise
+    for approval in approvals:
+        commission.note(f"{user} has {verdict} “{approval.function}”.")
+    _goes_on(commission, resource_id)
+    return True
+
+
+def _goes_on(commission: Commission, resource_id: str) -> None:
+    # Its event may have come by now, and then says more than that it was submitted.
+    _of_this_try(commission).filter(state=State.SUBMITTING).advance(
+        state=State.RUNNING, resource_id=resource_id
+    )
+
+
+def _of_this_try(commission: Commission) -> Any:
+    return Commission.objects.filter(pk=commission.pk, tries=commission.tries)
+
+
+def _a(commission: Commission) -> str:
+    article = "an" if commission.kind == Commission.Kind.INTERACTION else "a"
+    count = len(commission.prompts)
+    requests = f" of {count} requests" if commission.kind == Commission.Kind.BATCH else ""
+    return f"{article} {commission.get_kind_display()}{requests}"

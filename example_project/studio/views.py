@@ -1,0 +1,177 @@
+"""The studio's pages. Everything on them came by webhook; no page asks Google about a job."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from example_project.studio import commissions, google
+from example_project.studio.forms import FORMS, CommissionForm
+from example_project.studio.models import BatchRow, Commission, Tenant
+
+PER_PAGE = 20
+NOTHING_NEW = 204
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """To the studio of whoever is logged in, if there is one."""
+    tenant = _tenants(request).first()
+    return redirect(tenant) if tenant else render(request, "studio/nowhere.html")
+
+
+@require_GET
+def studio(request: HttpRequest, slug: str) -> HttpResponse:
+    """What can be asked for, and what was."""
+    tenant = _tenant(request, slug)
+    return render(request, "studio/studio.html", _listed(request, tenant) | _offered())
+
+
+@require_GET
+def commissions_list(request: HttpRequest, slug: str) -> HttpResponse:
+    """The list alone, for a page that is open; nothing if it has not changed."""
+    listed = _listed(request, _tenant(request, slug))
+    return _if_new(request, "studio/list.html", listed)
+
+
+@require_POST
+def place(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
+    """Take a commission."""
+    tenant = _tenant(request, slug)
+    if kind not in FORMS:
+        raise Http404(f"Nothing of the kind {kind}")
+    form = FORMS[kind](request.POST)
+    if not form.is_valid():
+        context = _listed(request, tenant) | _offered(form)
+        return render(request, "studio/studio.html", context)
+    commission = commissions.place(tenant, _user(request), kind=kind, **form.cleaned_data)
+    commission.refresh_from_db()
+    if commission.error:
+        messages.error(request, f"The Gemini API did not take it: {commission.error}")
+    return redirect(tenant)
+
+
+@require_GET
+def commission(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """One commission, with its story."""
+    return render(request, "studio/commission.html", _told(request, slug, pk))
+
+
+@require_GET
+def story(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The same without the page around it; nothing if it has not changed."""
+    return _if_new(request, "studio/story.html", _told(request, slug, pk))
+
+
+@require_POST
+def decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Grant or refuse what the model wants to do."""
+    found = _commission(request, slug, pk)
+    verdict = request.POST.get("verdict")
+    if verdict not in {"grant", "refuse"}:
+        messages.error(request, "Grant it or refuse it.")
+        return redirect(found)
+    try:
+        if not commissions.decide(found, _user(request), granted=verdict == "grant"):
+            messages.info(request, "Somebody else was faster.")
+    except google.NotStarted as refusal:
+        messages.error(request, f"The Gemini API did not take the answer, try again: {refusal}")
+    return redirect(found)
+
+
+@require_POST
+def again(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Submit once more what has failed."""
+    found = _commission(request, slug, pk)
+    is_failed = found.state == Commission.State.FAILED
+    why = f"{request.user} had it submitted again."
+    if not (is_failed and commissions.submit_again(found, after_try=found.tries, why=why)):
+        messages.info(request, "Only what has failed is submitted again.")
+    return redirect(found)
+
+
+@require_GET
+def film(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+    """The video, from the storage of result files, for its tenant alone."""
+    found = _commission(request, slug, pk)
+    is_video = found.kind == Commission.Kind.VIDEO
+    if not is_video or found.result is None or not found.result.file:
+        raise Http404("No video, or not any more")
+    file = found.result.file.open("rb")
+    return FileResponse(file, filename=f"video-{found.pk}.mp4", content_type="video/mp4")
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user  # LoginRequiredMiddleware lets nobody else in
+
+
+def _tenants(request: HttpRequest) -> QuerySet[Tenant]:
+    return Tenant.objects.filter(members=_user(request))
+
+
+def _tenant(request: HttpRequest, slug: str) -> Tenant:
+    return get_object_or_404(_tenants(request), slug=slug)
+
+
+def _commission(request: HttpRequest, slug: str, pk: int) -> Commission:
+    found = Commission.objects.select_related("tenant", "result", "placed_by")
+    return get_object_or_404(found, tenant=_tenant(request, slug), pk=pk)
+
+
+def _offered(sent: CommissionForm | None = None) -> dict[str, Any]:
+    opened = sent.kind if sent else Commission.Kind.BATCH
+    forms = [sent if sent and sent.kind == kind else form() for kind, form in FORMS.items()]
+    emulator = os.environ.get("GOOGLE_GEMINI_BASE_URL")
+    return {"forms": forms, "opened": opened, "emulator": emulator}
+
+
+def _listed(request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
+    page = Paginator(tenant.commissions.all(), PER_PAGE).get_page(request.GET.get("page"))
+    newest = max((item.changed_at for item in page), default=None)
+    return {
+        "tenant": tenant,
+        "tenants": _tenants(request),
+        "page": page,
+        "waiting": tenant.commissions.filter(state=Commission.State.WAITING).count(),
+        "version": _version(page.paginator.count, page.number, newest and newest.isoformat()),
+        "said": _latest(page),
+    }
+
+
+def _latest(page: Page[Commission]) -> str:
+    """What a screen reader says when the list changes."""
+    changed = max(page, key=lambda item: item.changed_at, default=None)
+    return f"{changed}: {changed.get_state_display()}" if changed else ""
+
+
+def _told(request: HttpRequest, slug: str, pk: int) -> dict[str, Any]:
+    found = _commission(request, slug, pk)
+    entries = list(found.entries.all())
+    rows = BatchRow.objects.filter(tenant=slug, batch_id=found.resource_id or None)
+    return {
+        "tenant": found.tenant,
+        "tenants": _tenants(request),
+        "commission": found,
+        "entries": entries,
+        "rows": rows if found.kind == Commission.Kind.BATCH else (),
+        "approvals": found.approvals.select_related("decided_by"),
+        "version": _version(found.changed_at.isoformat(), len(entries)),
+        "said": entries[-1].text if entries else "",
+    }
+
+
+def _version(*parts: object) -> str:
+    return "_".join(map(str, parts))
+
+
+def _if_new(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    if request.GET.get("seen") == context["version"]:
+        return HttpResponse(status=NOTHING_NEW)
+    return render(request, template, context | {"is_update": True})

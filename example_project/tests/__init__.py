@@ -1,0 +1,1 @@
+"""Tests of the example site, with its own settings: see the Makefile."""

@@ -1,0 +1,439 @@
+"""The studio by its pages and its mail: what is asked for comes, to whoever asked for it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from example_project.studio.models import Approval, BatchRow, Commission, Tenant
+from gemini_webhooks import processing
+from gemini_webhooks.emulator.scenarios import parse
+from gemini_webhooks.models import Attempt, ReceiverRun, WebhookDelivery
+from tests.senders import StaticSender, new_secret
+
+pytestmark = pytest.mark.django_db(transaction=True)
+State = Commission.State
+
+
+def state(commission: Commission) -> str:
+    commission.refresh_from_db()
+    return commission.state
+
+
+# What is asked for comes
+
+
+def test_a_batch(place, work, page):
+    batch = place("batch", "one\n\n  two fail-row\nthree")
+    work()
+
+    assert state(batch) == State.SUCCEEDED
+    rows = BatchRow.objects.order_by("key").values_list("key", "text", "tenant")
+    assert list(rows) == [
+        ("001", "Echo: one", "acme"),
+        ("002", "", "acme"),
+        ("003", "Echo: three", "acme"),
+    ]
+    for text in ("Echo: one", "Echo: three", "fail-row", "ada asked for a batch of 3 requests."):
+        assert text in page(batch)
+
+
+def test_an_interaction(place, work, page):
+    asked = place("interaction", "A post about lighthouses")
+    work()
+
+    assert state(asked) == State.SUCCEEDED
+    assert "Echo: A post about lighthouses" in page(asked)
+
+
+def test_a_video_is_for_its_tenant_alone(place, work, page, ada, bo):
+    video = place("video", "Waves")
+    work()
+
+    assert state(video) == State.SUCCEEDED
+    film = f"/studio/acme/{video.pk}/film/"
+    assert film in page(video)
+    client = Client()
+    client.force_login(ada)
+    assert b"".join(client.get(film).streaming_content)[4:8] == b"ftyp"
+    client.force_login(bo)
+    assert client.get(film).status_code == 404
+
+
+def test_an_event_that_is_faster_than_the_answer(place, work, monkeypatch):
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    start = google.start
+
+    def slow(commission: Commission) -> str:
+        resource_id = start(commission)
+        work()
+        return resource_id
+
+    monkeypatch.setattr(google, "start", slow)
+    batch = place("batch", "one")
+
+    assert state(batch) == State.SUCCEEDED
+    assert batch.resource_id
+
+
+def test_a_replay_changes_nothing_that_a_person_sees(place, work, page):
+    batch = place("batch", "one")
+    work()
+    before = Commission.objects.values().get()
+    webhook_id = WebhookDelivery.objects.get().webhook_id
+    call_command("gemini_webhooks", "replay", webhook_id, stdout=io.StringIO())
+    work()
+
+    assert Commission.objects.values().get() == before
+    assert page(batch).count("Its result is here.") == 1
+
+
+# Somebody has to say yes
+
+
+def test_granted(place, work, page, ada):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    assert state(asked) == State.WAITING
+    assert "The model wants to publish" in page(asked)
+
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{asked.pk}/decide/", {"verdict": "grant"})
+    work()
+
+    assert state(asked) == State.SUCCEEDED
+    assert "Echo: Published." in page(asked)
+    approval = Approval.objects.get()
+    assert (approval.verdict, approval.decided_by, approval.function) == ("granted", ada, "publish")
+
+
+def test_refused_by_the_first_of_two(place, work, page, ada):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    client = Client()
+    client.force_login(ada)
+    decide = f"/studio/acme/{asked.pk}/decide/"
+
+    client.post(decide, {"verdict": "refuse"})
+    late = client.post(decide, {"verdict": "grant"}, follow=True)
+    work()
+
+    assert "Somebody else was faster." in late.content.decode()
+    assert Approval.objects.get().verdict == "refused"
+    assert state(asked) == State.SUCCEEDED
+    assert "A person has refused this." in page(asked)
+
+
+def test_an_answer_that_google_does_not_take_can_be_given_again(place, work, ada, monkeypatch):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    client = Client()
+    client.force_login(ada)
+    decide = f"/studio/acme/{asked.pk}/decide/"
+    with monkeypatch.context() as broken:
+        broken.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
+        answer = client.post(decide, {"verdict": "grant"}, follow=True).content.decode()
+
+    assert "did not take the answer, try again" in answer
+    assert state(asked) == State.WAITING
+    assert Approval.objects.get().verdict == "open"
+    client.post(decide, {"verdict": "grant"})
+    work()
+    assert state(asked) == State.SUCCEEDED
+
+
+def test_the_request_for_approval_coming_again_asks_nobody_twice(place, work, ada):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{asked.pk}/decide/", {"verdict": "grant"})
+    work()
+    first = WebhookDelivery.objects.get(event_type="interaction.requires_action")
+    call_command("gemini_webhooks", "replay", first.webhook_id, stdout=io.StringIO())
+    work()
+
+    assert Approval.objects.count() == 1
+    assert state(asked) == State.SUCCEEDED
+
+
+class Chat(BaseHTTPRequestHandler):
+    """A chat channel's incoming webhook."""
+
+    lines: list[str] = []
+    status = 200
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.lines.append(json.loads(body)["text"])
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Silence."""
+
+
+@pytest.fixture
+def chat(settings: Any) -> Iterator[type[Chat]]:
+    handler = type("Channel", (Chat,), {"lines": []})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    settings.STUDIO_CHAT_WEBHOOK_URL = f"http://127.0.0.1:{server.server_port}/services/s3cret"
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_chat_is_told_once(place, work, site, chat):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+
+    [line] = chat.lines
+    assert line == f"“need-action” waits for your approval: {site}{asked.get_absolute_url()}"
+
+
+def test_a_chat_that_refuses_stops_nothing_and_its_address_stays_a_secret(place, work, chat):
+    chat.status = 500
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+
+    assert state(asked) == State.WAITING
+    run = ReceiverRun.objects.get(receiver__endswith="tell_the_chat")
+    assert run.state == "dead"
+    assert run.last_error.endswith("NotTold: The chat channel answered 500.")
+    assert not Attempt.objects.filter(traceback__contains="s3cret").exists()
+
+
+# What goes wrong
+
+
+def test_a_batch_that_fails_is_tried_again_and_on_call_knows(place, work, page, mailoutbox):
+    batch = place("batch", "fail-job")
+    work()
+
+    assert state(batch) == State.FAILED
+    assert batch.tries == 3
+    assert sorted(mail.subject for mail in mailoutbox) == [
+        f"[studio] Acme: a batch failed, try {number} of 3" for number in (1, 2, 3)
+    ]
+    last = next(mail for mail in mailoutbox if "try 3" in mail.subject)
+    assert "It is given up." in last.body
+    assert batch.get_absolute_url() in last.body
+    assert "Submit it again" in page(batch)
+
+
+@pytest.mark.parametrize(
+    "google",
+    [{"scenario": parse({"jobs": [{"times": 1, "outcome": "fail", "error": {"code": 8}}]})}],
+    indirect=True,
+)
+def test_a_batch_that_fails_once_is_mended_by_the_policy(place, work, mailoutbox):
+    batch = place("batch", "one")
+    work()
+
+    assert state(batch) == State.SUCCEEDED
+    assert (batch.tries, batch.error) == (2, "")
+    assert [mail.subject[-10:] for mail in mailoutbox] == ["try 1 of 3"]
+
+
+@pytest.mark.parametrize(
+    "google",
+    [{"scenario": parse({"jobs": [{"outcome": "fail", "error": {"code": 3, "message": "No."}}]})}],
+    indirect=True,
+)
+def test_what_would_fail_again_is_not_tried_again(place, work, page, mailoutbox):
+    batch = place("batch", "one")
+    work()
+
+    assert state(batch) == State.FAILED
+    assert batch.tries == 1
+    assert len(mailoutbox) == 1
+    assert "No." in page(batch)
+
+
+def test_the_policy_waits_without_occupying_a_worker(place, work, settings):
+    settings.STUDIO_RETRY_SECONDS = 3600
+    batch = place("batch", "fail-job")
+    work()
+
+    assert state(batch) == State.RETRYING
+    run = ReceiverRun.objects.get(receiver__endswith="try_again")
+    assert run.state == "retrying"
+    assert 3500 < (run.next_attempt_at - run.delivery.received_at).total_seconds() < 3700
+
+
+def test_an_interaction_that_fails_is_left_to_people(place, work, ada, mailoutbox):
+    asked = place("interaction", "fail-job")
+    work()
+    assert state(asked) == State.FAILED
+    assert mailoutbox == []
+
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{asked.pk}/again/")
+    work()
+    assert (state(asked), asked.tries) == (State.FAILED, 2)
+
+
+def test_what_google_does_not_take_says_so_and_can_be_asked_for_again(
+    place, work, page, ada, monkeypatch
+):
+    with monkeypatch.context() as broken:
+        broken.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
+        asked = {kind: place(kind, "one") for kind in ("batch", "interaction", "video")}
+    client = Client()
+    client.force_login(ada)
+
+    for commission in asked.values():
+        assert state(commission) == State.FAILED
+        assert "The Gemini API did not take it" in page(commission)
+        client.post(f"/studio/acme/{commission.pk}/again/")
+    work()
+
+    assert {state(commission) for commission in asked.values()} == {State.SUCCEEDED}
+
+
+def test_a_result_that_cannot_be_had_is_no_success(place, work, page, settings):
+    settings.GEMINI_WEBHOOKS = {**settings.GEMINI_WEBHOOKS, "ALLOWED_BUCKETS": []}
+    batch = place("batch", "one")
+    work()
+
+    assert state(batch) == State.FAILED
+    assert "could not keep what came of it" in page(batch)
+
+
+# Tenants
+
+
+def test_nobody_sees_what_is_another_tenant_s(place, work, ada, bo, acme, globex):
+    batch = place("batch", "one")
+    work()
+    client = Client()
+    client.force_login(bo)
+
+    own = batch.get_absolute_url()
+    for path in (own, f"{own}story/", "/studio/acme/", "/studio/acme/list/"):
+        assert client.get(path).status_code == 404
+    for path in (f"{own}decide/", f"{own}again/", "/studio/acme/new/batch/"):
+        assert client.post(path, {"prompt": "mine"}).status_code == 404
+    assert client.get(f"/studio/globex/{batch.pk}/").status_code == 404
+    assert Commission.objects.count() == 1
+
+
+def test_metadata_without_a_seal_is_not_believed(place, work, site, settings, client):
+    settings.STUDIO_RETRY_SECONDS = 3600
+    batch = place("batch", "take-9s")
+    secret = new_secret()
+    settings.GEMINI_WEBHOOKS = {**settings.GEMINI_WEBHOOKS, "SIGNING_SECRETS": [secret]}
+    sender = StaticSender(secret=secret)
+    for event in ("batch.failed", "batch.succeeded", "interaction.completed"):
+        answer = sender.post(sender.envelope(event, user_metadata=batch.metadata))
+        assert answer.status_code == 200
+    processing.drain()  # and not `work`, which waits for the batch
+
+    assert state(batch) == State.RUNNING
+
+
+def test_a_tenant_with_a_queue_of_its_own(place, work, settings):
+    settings.STUDIO_QUEUES = ["acme"]
+    place("interaction", "one")
+    work()
+
+    assert set(ReceiverRun.objects.values_list("queue", flat=True)) == {"acme"}
+
+
+def test_who_belongs_to_nobody_is_told_so(client, django_user_model):
+    client.force_login(django_user_model.objects.create_user("eve"))
+
+    answer = client.get("/", follow=True).content.decode()
+
+    assert "Nobody has made you a member of a tenant." in answer
+
+
+# Pages
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "said"),
+    [
+        ("batch", "  ", "Say what you would like to have."),
+        ("batch", "a\n" * 501, "501 requests; 500 are the most."),
+        ("video", "a" * 20_001, "No more than 20,000 characters"),
+    ],
+)
+def test_what_makes_no_sense_is_not_submitted(client, ada, kind, prompt, said):
+    client.force_login(ada)
+
+    answer = client.post(f"/studio/acme/new/{kind}/", {"prompt": prompt})
+
+    assert answer.status_code == 200
+    assert said in answer.content.decode()
+    assert not Commission.objects.exists()
+
+
+def test_what_there_is_not(client, ada, acme):
+    client.force_login(ada)
+
+    assert client.post("/studio/acme/new/song/", {"prompt": "one"}).status_code == 404
+    assert client.get("/studio/acme/7/").status_code == 404
+    assert client.get("/studio/acme/new/batch/").status_code == 405
+
+
+def test_an_open_page_is_told_only_what_is_new(client, place, work, ada):
+    place("batch", "one")
+    client.force_login(ada)
+    shown = client.get("/studio/acme/").context["version"]
+    assert client.get("/studio/acme/list/", {"seen": shown}).status_code == 204
+
+    work()
+
+    answer = client.get("/studio/acme/list/", {"seen": shown})
+    assert answer.status_code == 200
+    assert "one: done" in answer.content.decode()
+
+
+def test_an_open_page_whose_session_has_ended_logs_in_as_a_whole(client, acme):
+    answer = client.get("/studio/acme/list/", headers={"HX-Request": "true"})
+
+    assert (answer.status_code, answer.headers["HX-Refresh"]) == (200, "true")
+    assert answer.content == b""
+
+
+# Setting up
+
+
+def test_the_command_can_be_run_again(client):
+    def run(*arguments: str) -> dict[str, str | None]:
+        out = io.StringIO()
+        call_command("studio", "--json", *arguments, stdout=out)
+        return json.loads(out.getvalue())["passwords"]
+
+    first = run()
+    assert set(first) == {"root", "ada", "bo"}
+    assert client.login(username="ada", password=first["ada"])
+    assert run() == {"root": None, "ada": None, "bo": None}
+    anew = run("--new-passwords")
+    assert client.login(username="bo", password=anew["bo"])
+    assert not client.login(username="bo", password=first["bo"])
+    assert [str(tenant) for tenant in Tenant.objects.filter(members__username="root")] == [
+        "Acme",
+        "Globex",
+    ]
+
+
+def test_the_command_says_what_to_do():
+    out = io.StringIO()
+    call_command("studio", stdout=out)
+
+    assert "Log in to the studio as" in out.getvalue()
+    assert "sees acme" in out.getvalue()
