@@ -41,11 +41,10 @@ MTLS_HOST = "https://storage.mtls.googleapis.com"
 #: ``always`` and ``never`` decide it, as in the library.
 MTLS_VARIABLE = "GOOGLE_API_USE_MTLS_ENDPOINT"
 PRECONDITION_FAILED = 412
-#: What came of a read that is not full when the line stalls has to come again.
-READ_BYTES = 64 * 1024
-#: So many reads are handed on at once, which costs less, but a slow line need not fill them.
-MOST_READS = 4
-GATHER_SECONDS = 1.0
+#: What came of a read that is not full when the line stalls has to come again, and nothing is
+#: handed on before. So reads are large, which costs less, only as long as they take no longer.
+LEAST_BYTES, MOST_BYTES = 64 * 1024, 1024**2
+QUICK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,20 +180,12 @@ def _copy(response: Response, sink: Sink) -> None:
 
     if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise from_http_response(response)  # type: ignore[no-untyped-call]  # half typed
-    gathered: list[bytes] = []
-    begun_at = time.monotonic()
-    try:
-        while piece := response.raw.read(READ_BYTES, decode_content=False):
-            gathered.append(piece)
-            now = time.monotonic()
-            if len(gathered) == MOST_READS or now - begun_at >= GATHER_SECONDS:
-                whole = b"".join(gathered)
-                gathered.clear()
-                sink.write(whole)
-                begun_at = now
-    finally:
-        if gathered:
-            sink.write(b"".join(gathered))
+    size, begun = LEAST_BYTES, time.monotonic()
+    while piece := response.raw.read(size, decode_content=False):
+        sink.write(piece)
+        now = time.monotonic()
+        is_quick = now - begun <= QUICK_SECONDS
+        size, begun = min(2 * size, MOST_BYTES) if is_quick else LEAST_BYTES, now
 
 
 def _checksum(crc32c: str | None) -> Checksum | None:
