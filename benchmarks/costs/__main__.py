@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,7 @@ def measure(site: Site, *, seconds: float, number: int) -> costs.Costs:
         for name, kind in handling.TYPES.items()
     }
     of_servers = _told("servers", lambda: servers.measure(site))
-    requests = _told(
+    requests, idle = _told(
         "requests", lambda: receiving.measure(site, seconds=seconds, send=of_servers.send)
     )
     rules = structure.rules(site)
@@ -62,7 +63,7 @@ def measure(site: Site, *, seconds: float, number: int) -> costs.Costs:
         requests=requests,
         work=work,
         rules=rules,
-        servers=of_servers,
+        servers=replace(of_servers, waking=idle),
         sizes=_told("sizes", lambda: sizes.measure(site, number=min(number, 200), message=message)),
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from statistics import fmean
 
 from benchmarks.costs import processes
 from benchmarks.costs.site import MICRO, Site, wait, web
@@ -31,8 +33,8 @@ WARM_UP = 100
 MOST_PER_SECOND = 3000
 
 
-def measure(site: Site, *, seconds: float, send: float) -> dict[str, Request]:
-    """Of each view.
+def measure(site: Site, *, seconds: float, send: float) -> tuple[dict[str, Request], float]:
+    """Of each view; and the share of the cores that stayed idle, on the average of all views.
 
     Args:
         site: what is measured.
@@ -40,9 +42,9 @@ def measure(site: Site, *, seconds: float, send: float) -> dict[str, Request]:
         send: CPU of sending one message, in microseconds.
     """
     with web(site, count=PROCESSES, threads=THREADS) as (address, pids):
-        return {
-            name: _request(name, _one(site, address, pids, name, seconds), send) for name in ROWS
-        }
+        found = {name: _one(site, address, pids, name, seconds) for name in ROWS}
+    idle = fmean(spent["idle"] for spent in found.values())
+    return {name: _request(name, spent, send) for name, spent in found.items()}, idle
 
 
 def _request(name: str, spent: dict[str, float], send: float) -> Request:
@@ -59,7 +61,7 @@ def _request(name: str, spent: dict[str, float], send: float) -> Request:
 
 
 def _one(site: Site, address: str, pids: list[int], name: str, seconds: float) -> dict[str, float]:
-    """Microseconds of each part, and messages, for one request."""
+    """Microseconds of each part, and messages, for one request; and what was idle."""
     site.empty()
     parts: processes.Parts = {
         "web": lambda: processes.cpu(pids),
@@ -71,13 +73,15 @@ def _one(site: Site, address: str, pids: list[int], name: str, seconds: float) -
         wait(lambda: site.number(ROWS[name]) >= warm, f"{name} answers nothing")
         rows, messages = site.number(ROWS[name]), site.waiting()
         all_parts = {"generator": lambda: processes.cpu([generator.pid]), **parts}
-        before = processes.read(all_parts)
+        before, busy, begun = processes.read(all_parts), processes.busy(), time.perf_counter()
         time.sleep(seconds)
         spent = processes.since(before, all_parts)
+        used = (processes.busy() - busy) / (time.perf_counter() - begun)
         answered = site.number(ROWS[name]) - rows
         sent = site.waiting() - messages
-    return {part: used / answered * MICRO for part, used in spent.items()} | {
-        "messages": sent / answered
+    return {part: seconds / answered * MICRO for part, seconds in spent.items()} | {
+        "messages": sent / answered,
+        "idle": max(0.0, 1 - used / (os.cpu_count() or 1)),
     }
 
 

@@ -112,6 +112,8 @@ class Servers:
         deliver: CPU of the broker to give it to a worker, and take the acknowledgement.
         send: CPU of a web process to send one message.
         pool: how long a child waits for its next task, beside the CPU time of its main process.
+        waking: no time, but the share of the cores' time in which they are idle though there is
+            always something to do: threads and processes take a moment to be woken.
     """
 
     hop: float
@@ -120,6 +122,7 @@ class Servers:
     deliver: float
     send: float
     pool: float
+    waking: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from benchmarks.costs import handling, processes
 from benchmarks.costs.receiving import CONNECTIONS, PROCESSES, ROWS, THREADS, VIEWS, load
 from benchmarks.costs.site import Site, wait, web, worker
-from benchmarks.harness import TICKS
 
 CHILDREN = 2
 
@@ -86,20 +84,12 @@ def _watched(site: Site, own: processes.Parts) -> Iterator[_Watched]:
         "database": partial(processes.database, site.database),
         "broker": processes.broker,
     }
-    spent, busy = processes.read(parts), _busy()
+    spent, busy = processes.read(parts), processes.busy()
     watched = _Watched()
     yield watched
     watched.seconds = time.perf_counter() - watched.began
     own_seconds = sum(processes.since(spent, parts).values())
-    watched.others = max(0.0, _busy() - busy - own_seconds) / watched.seconds
-
-
-def _busy() -> float:
-    """CPU seconds of all cores that were not idle; what the host took from us is among them."""
-    user, nice, system, _, _, irq, softirq, steal, *_ = (
-        int(number) for number in Path("/proc/stat").read_text().split("\n")[0].split()[1:]
-    )
-    return (user + nice + system + irq + softirq + steal) / TICKS
+    watched.others = max(0.0, processes.busy() - busy - own_seconds) / watched.seconds
 
 
 def slowdown(run: Run) -> float:

@@ -38,7 +38,8 @@ class _Site:
         self.env = env = simpy.Environment()
         self._scenario = scenario
         self._chance = chance = Chance(scenario.seed, scenario.shape)
-        self._cores = Cores(env, scenario.cores, chance, slowdown=scenario.slowdown)
+        slowdown = scenario.slowdown / (1 - scenario.servers.waking)
+        self._cores = Cores(env, scenario.cores, chance, slowdown=slowdown)
         self._database = Database(env, self._cores, scenario.servers, chance)
         self._broker = Broker(env, self._cores, scenario.servers)
         self._generator = Interpreter(env, self._cores, "generator")
