@@ -18,7 +18,6 @@
 ``STUDIO_QUEUES``                      tenants with a queue of their own, with commas; none
 ``STUDIO_RETRY_SECONDS``               pause before a failed batch's second try, 10; then doubled
 ``STUDIO_ON_CALL``                     who is sent an e-mail when a batch fails
-``STUDIO_PAGE_URL``                    where people reach it, if not at ``PUBLIC_BASE_URL``
 ``STUDIO_CHAT_WEBHOOK_URL``            incoming webhook of a chat channel; a secret
 ``EMAIL_HOST``, ``EMAIL_PORT``         of a mail server; e-mails are printed by default
 =====================================  ==========================================================
@@ -174,5 +173,4 @@ STUDIO_VIDEO_MODEL = os.environ.get("STUDIO_VIDEO_MODEL") or "veo-3.1-generate-p
 STUDIO_QUEUES = _listed("STUDIO_QUEUES", [])
 STUDIO_RETRY_SECONDS = float(os.environ.get("STUDIO_RETRY_SECONDS") or 10)
 STUDIO_ON_CALL = os.environ.get("STUDIO_ON_CALL") or "on-call@studio.example"
-STUDIO_PAGE_URL = os.environ.get("STUDIO_PAGE_URL") or PUBLIC_BASE_URL
 STUDIO_CHAT_WEBHOOK_URL = os.environ.get("STUDIO_CHAT_WEBHOOK_URL") or ""

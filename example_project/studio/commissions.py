@@ -112,5 +112,9 @@ def _of_this_try(commission: Commission) -> Any:
 def _a(commission: Commission) -> str:
     article = "an" if commission.kind == Commission.Kind.INTERACTION else "a"
     count = len(commission.prompts)
-    requests = f" of {count} requests" if commission.kind == Commission.Kind.BATCH else ""
+    requests = (
+        f" of {count} request{'s' * (count != 1)}"
+        if commission.kind == Commission.Kind.BATCH
+        else ""
+    )
     return f"{article} {commission.get_kind_display()}{requests}"

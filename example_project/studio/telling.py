@@ -45,4 +45,4 @@ def chat(commission: Commission, text: str) -> bool:
 
 
 def _address(commission: Commission) -> str:
-    return urljoin(settings.STUDIO_PAGE_URL, commission.get_absolute_url())
+    return urljoin(settings.PUBLIC_BASE_URL, commission.get_absolute_url())

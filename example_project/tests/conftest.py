@@ -44,7 +44,7 @@ def google(
         for name in ("GOOGLE_GEMINI_BASE_URL", "STORAGE_EMULATOR_HOST"):
             monkeypatch.setenv(name, running.url)
         monkeypatch.setenv("GEMINI_API_KEY", "emulator")
-        settings.STUDIO_PAGE_URL = site
+        settings.PUBLIC_BASE_URL = site
         settings.GEMINI_WEBHOOKS = {
             **settings.GEMINI_WEBHOOKS,
             "PUBLIC_BASE_URL": site,

@@ -175,3 +175,16 @@ def test_the_keyboard_is_enough(person, work):
     person.tab_to("A caption")
     person.submit_by_key("Enter")
     person.sees("Echo: A caption")
+
+
+def test_a_day(person, place, work, settings):
+    settings.STUDIO_RETRY_SECONDS = 3600
+    place("video", "Waves roll against a lighthouse at dusk, seen from a drone")
+    place("batch", "A caption for a lighthouse at night\nA caption for a harbour in the rain")
+    place("batch", "Captions for the whole catalogue (fail-job)")
+    place("interaction", "Write about our lighthouse tour (need-action)", may_publish="on")
+    work()
+    place("batch", "One line for each of our gulls (take-60s)\nAnd one for the seal")
+    person.open("/studio/acme/")
+    person.sees("1 waits for approval.", "failed, is tried again", "done", "running")
+    person.look("studio-day")
