@@ -16,7 +16,7 @@ from gemini_webhooks import clock, failures
 from gemini_webhooks.models import FailureGroup
 from tests.test_dead_letters import STORE, TELL, begin, dead
 
-HINTED = "--failed-receiver shop.receivers.store --error-class KeyError"
+HINTED = f"--failed-receiver {STORE} --error-class KeyError --receiver {STORE}"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,7 +74,7 @@ def test_as_many_as_asked_for() -> None:
 def test_the_hint_without_a_known_class_takes_all_of_the_receiver() -> None:
     dead(error_class="")
 
-    assert run("failures").endswith(f"replay --failed-receiver {STORE}`\n")
+    assert run("failures").endswith(f"replay --failed-receiver {STORE} --receiver {STORE}`\n")
 
 
 def test_a_receiver_is_muted_and_unmuted_with_all_that_it_fails_with() -> None:

@@ -127,7 +127,7 @@ def test_the_warehouse_is_told_where_the_file_is(gemini_webhooks):
     )
 
     [result] = outcome.results
-    assert loading.loaded == [("gs://bucket/o.jsonl", f"gemini-{result.pk}-{result.crc32c}")]
+    assert loading.loaded == [("gs://bucket/o.jsonl", f"gemini-{result.pk}-{result.generation}")]
 
 
 def test_a_chain_goes_on_once(google, gemini_webhooks):

@@ -65,6 +65,8 @@ ROOT_URLCONF = "example_project.config.urls"
 WSGI_APPLICATION = "example_project.config.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
+# A proxy or tunnel takes the TLS off; forms come from where Google comes.
+CSRF_TRUSTED_ORIGINS = [os.environ.get("PUBLIC_BASE_URL") or "http://127.0.0.1:8000"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "studio:home"
 STATIC_URL = "/static/"
@@ -133,6 +135,12 @@ def _database() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 
+# httpx writes a line with the address of each request, and the chat channel's is a secret.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "loggers": {"httpx": {"level": "WARNING"}},
+}
 DEFAULT_FROM_EMAIL = "studio@studio.example"
 if os.environ.get("EMAIL_HOST"):
     EMAIL_HOST = os.environ["EMAIL_HOST"]
@@ -173,4 +181,5 @@ STUDIO_VIDEO_MODEL = os.environ.get("STUDIO_VIDEO_MODEL") or "veo-3.1-generate-p
 STUDIO_QUEUES = _listed("STUDIO_QUEUES", [])
 STUDIO_RETRY_SECONDS = float(os.environ.get("STUDIO_RETRY_SECONDS") or 10)
 STUDIO_ON_CALL = os.environ.get("STUDIO_ON_CALL") or "on-call@studio.example"
-STUDIO_CHAT_WEBHOOK_URL = os.environ.get("STUDIO_CHAT_WEBHOOK_URL") or ""
+# The name keeps it out of Django's debug pages.
+STUDIO_CHAT_SECRET_URL = os.environ.get("STUDIO_CHAT_WEBHOOK_URL") or ""

@@ -45,6 +45,7 @@ def start_anew() -> None:
         "TMPDIR": folder,
         "DATABASE_URL": _beside(os.environ.get("DATABASE_URL", ""), run),
         "CELERY_QUEUE": run,
+        "STUDIO_QUEUES": "",
         "PUBLIC_BASE_URL": site,
         "GOOGLE_GEMINI_BASE_URL": emulator,
         "STORAGE_EMULATOR_HOST": emulator,

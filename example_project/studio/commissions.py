@@ -31,29 +31,46 @@ def submit(commission: Commission) -> None:
     try:
         resource_id = google.start(commission)
     except google.NotStarted as refusal:
-        _of_this_try(commission).advance(state=State.FAILED, error=str(refusal))
+        # Without an answer it may run all the same, and its event may have come.
+        submitting = _of_this_try(commission).filter(state=State.SUBMITTING)
+        submitting.advance(state=State.FAILED, error=str(refusal))
         commission.note(f"The Gemini API did not take it: {refusal}")
         return
     _goes_on(commission, resource_id)
     commission.note(f"Submitted as {resource_id}.")
 
 
-def submit_again(commission: Commission, *, after_try: int, why: str) -> bool:
+def submit_again(
+    commission: Commission, *, after_try: int, why: str, was_interrupted: bool = False
+) -> bool:
     """Submit a commission whose try ``after_try`` came to nothing; ``False`` if that was done.
 
-    Who was interrupted here comes again and submits once more: two jobs are better than none.
+    Args:
+        commission: what is asked for.
+        after_try: the number of that try.
+        why: for its story.
+        was_interrupted: whoever asks may have been stopped here before, and then submits once
+            more: two jobs are better than none.
     """
     claimed = Commission.objects.filter(pk=commission.pk, tries=after_try)
     interrupted = Commission.objects.filter(
         pk=commission.pk, tries=after_try + 1, state=State.SUBMITTING, resource_id=""
     )
     anew = {"state": State.SUBMITTING, "resource_id": "", "error": "", "answer": "", "result": None}
-    if not claimed.advance(tries=after_try + 1, **anew) and not interrupted.exists():
+    if not claimed.advance(tries=after_try + 1, **anew) and not (
+        was_interrupted and interrupted.exists()
+    ):
         return False
     commission.refresh_from_db()
     commission.note(why)
     submit(commission)
     return True
+
+
+def put_off(commission: Commission, *, after_try: int) -> bool:
+    """Take back a try that did not start; ``False`` if it did after all."""
+    failed = Commission.objects.filter(pk=commission.pk, tries=after_try + 1, state=State.FAILED)
+    return bool(failed.advance(tries=after_try, state=State.RETRYING))
 
 
 def settle(
@@ -65,15 +82,25 @@ def settle(
         commission.note(said)
 
 
-def decide(commission: Commission, user: User, *, granted: bool) -> bool:
+def decide(commission: Commission, user: User, *, interaction_id: str, granted: bool) -> bool:
     """Answer all calls of an interaction that waits; ``False`` if somebody else was faster.
+
+    Args:
+        commission: what waits.
+        user: who decides.
+        interaction_id: of the calls that he has seen.
+        granted: what he says.
 
     Raises:
         google.NotStarted: the answer did not reach the Gemini API; it waits as before.
     """
     verdict = Approval.Verdict.GRANTED if granted else Approval.Verdict.REFUSED
-    waiting = Commission.objects.filter(pk=commission.pk, state=State.WAITING)
-    asked = commission.approvals.filter(verdict=Approval.Verdict.OPEN)
+    waiting = Commission.objects.filter(
+        pk=commission.pk, state=State.WAITING, resource_id=interaction_id
+    )
+    asked = commission.approvals.filter(
+        interaction_id=interaction_id, verdict=Approval.Verdict.OPEN
+    )
     with transaction.atomic():
         if not waiting.advance(state=State.SUBMITTING):
             return False
@@ -86,11 +113,13 @@ def decide(commission: Commission, user: User, *, granted: bool) -> bool:
     try:
         resource_id = google.go_on(commission, approvals)
     except google.NotStarted:
+        # Without an answer it may go on all the same, and its event may have come.
+        submitting = _of_this_try(commission).filter(state=State.SUBMITTING)
         with transaction.atomic():
-            commission.approvals.filter(pk__in=answered).update(
-                verdict=Approval.Verdict.OPEN, decided_by=None, decided_at=None
-            )
-            Commission.objects.filter(pk=commission.pk).advance(state=State.WAITING)
+            if submitting.advance(state=State.WAITING):
+                commission.approvals.filter(pk__in=answered).update(
+                    verdict=Approval.Verdict.OPEN, decided_by=None, decided_at=None
+                )
         raise
     for approval in approvals:
         commission.note(f"{user} has {verdict} “{approval.function}”.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import httpx
 from django.conf import settings
+from django.utils import timezone
 from google import genai
 
 from example_project.studio.models import Approval, Commission
@@ -17,6 +19,7 @@ from gemini_webhooks.exceptions import GeminiWebhooksError
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 TIMEOUT_SECONDS = 30
+VIDEO_TAKES = timedelta(minutes=10)
 PUBLISH = {
     "type": "function",
     "name": "publish",
@@ -77,15 +80,20 @@ def go_on(commission: Commission, approvals: Sequence[Approval]) -> str:
 
 def read_interaction(interaction_id: str) -> Any:
     """The interaction as the SDK has it: an event says that it ended, and not what it says."""
-    client = genai.Client()  # closes its connections when nothing refers to it any more
+    # In a variable, as it closes its connections when nothing refers to it any more.
+    client = genai.Client(
+        api_key=os.environ.get("GEMINI_API_KEY"), http_options={"timeout": TIMEOUT_SECONDS * 1000}
+    )
     return client.interactions.get(interaction_id)
 
 
 def _started(starter: Any, commission: Commission, **more: Any) -> str:
     try:
         return bare_id(str(starter(commission, **more)))
-    except (GeminiWebhooksError, httpx.HTTPError, ValueError) as error:
+    except (GeminiWebhooksError, httpx.HTTPError) as error:
         raise NotStarted(str(error) or type(error).__name__) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise NotStarted(f"its answer makes no sense: {type(error).__name__}") from error
 
 
 def _batch(commission: Commission) -> Any:
@@ -129,7 +137,9 @@ def _video(commission: Commission) -> str:
     if answer.is_error:
         raise NotStarted(f"The Gemini API answered {answer.status_code}.")
     name = str(answer.json()["name"])
-    jobs.track(name, user_metadata=commission.metadata)
+    # A video that fails has no event: the reconciler is to ask soon.
+    due_at = timezone.now() + VIDEO_TAKES
+    jobs.track(name, user_metadata=commission.metadata, due_at=due_at)
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 TITLE_LENGTH = 80
+#: No call takes so long to submit something.
+STUCK_AFTER = timedelta(minutes=3)
 
 
 class Tenant(models.Model):
@@ -106,6 +109,14 @@ class Commission(models.Model):
         return self.state in {self.State.SUCCEEDED, self.State.FAILED}
 
     @property
+    def can_be_submitted_again(self) -> bool:
+        """Whether it has failed, or whoever submitted it was interrupted."""
+        is_stuck = self.state == self.State.SUBMITTING and (
+            self.changed_at < timezone.now() - STUCK_AFTER
+        )
+        return self.state == self.State.FAILED or is_stuck
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What the job carries, sealed, so that its event finds the way back."""
         return {"tenant": self.tenant.slug, "commission": self.pk, "try": self.tries}
@@ -159,6 +170,11 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"{self.function} of {self.commission}"
+
+    @property
+    def named_arguments(self) -> list[tuple[str, Any]]:
+        """Of the call; a template would take a key ``items`` for the method."""
+        return list(self.arguments.items()) if isinstance(self.arguments, dict) else []
 
 
 class BatchRow(models.Model):

@@ -14,11 +14,15 @@ from example_project.studio import commissions, google, policy, telling
 from example_project.studio.models import Approval, BatchRow, Commission
 from gemini_webhooks import RetryLater, receivers
 from gemini_webhooks.events import Event, bare_id
-from gemini_webhooks.models import ReceiverRun, ResultFile, WebhookDelivery
+from gemini_webhooks.models import Job, ReceiverRun, ResultFile, WebhookDelivery
 from gemini_webhooks.signals import delivery_failed, event_received, result_ready
 
 logger = logging.getLogger(__name__)
 State = Commission.State
+#: Before a retry that the Gemini API did not take is tried again.
+LEAST_PAUSE_SECONDS = 30
+#: Receivers without which a commission is done all the same.
+NOT_NEEDED = (".log_event", ".tell_the_chat", ".page_on_call")
 
 
 @receiver(event_received)
@@ -37,7 +41,7 @@ def keep_result(event: Event, delivery: WebhookDelivery, result: ResultFile, **_
     All of it or none, and only once: this runs in one transaction with the mark that it ran.
     """
     if event.type == "batch.succeeded":
-        _store_rows(event, result)
+        _store_rows(event, result, tenant=_vouched_for(event, delivery).get("tenant", ""))
     if commission := _commission(event, delivery):
         commissions.settle(
             commission,
@@ -52,7 +56,8 @@ def keep_result(event: Event, delivery: WebhookDelivery, result: ResultFile, **_
 @receivers.non_atomic  # no transaction is open while Google is asked
 def keep_answer(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
     """The event says that an interaction has ended; what it says has to be read."""
-    if commission := _commission(event, delivery):
+    commission = _commission(event, delivery)
+    if commission and commission.state != State.SUCCEEDED:
         answer = google.read_interaction(event.resource_id).output_text or ""
         commissions.settle(
             commission,
@@ -71,7 +76,7 @@ def keep_answer(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
 def ask_a_person(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
     """Have the functions that the model calls approved on the commission's page."""
     commission = _commission(event, delivery)
-    if commission is None:
+    if commission is None or commission.state == State.SUCCEEDED:
         return
     for step in google.read_interaction(event.resource_id).steps:
         if step.type == "function_call":
@@ -82,7 +87,8 @@ def ask_a_person(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
             )
             if is_new:
                 commission.note(f"The model asks for “{step.name}”.")
-    if commission.approvals.filter(verdict=Approval.Verdict.OPEN).exists():
+    asked = commission.approvals.filter(interaction_id=event.resource_id)
+    if asked.filter(verdict=Approval.Verdict.OPEN).exists():
         commissions.settle(commission, State.WAITING, event.resource_id)
 
 
@@ -151,7 +157,9 @@ def try_again(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
         raise RetryLater(left)
     number = policy.try_of(event)
     why = f"It is submitted again, try {number + 1} of {policy.MOST_TRIES}."
-    commissions.submit_again(commission, after_try=number, why=why)
+    commissions.submit_again(commission, after_try=number, why=why, was_interrupted=True)
+    if commissions.put_off(commission, after_try=number):
+        raise RetryLater(max(pause, LEAST_PAUSE_SECONDS))
 
 
 @receiver(delivery_failed)
@@ -160,7 +168,8 @@ def note_dead_end(
 ) -> None:
     """What came, but could not be kept, is no success."""
     commission = _commission(event, delivery) if event else None
-    if commission and not run.receiver.endswith((".tell_the_chat", ".page_on_call")):
+    is_missing = commission is not None and commission.state != State.SUCCEEDED
+    if commission and is_missing and not run.receiver.endswith(NOT_NEEDED):
         commissions.settle(
             commission,
             State.FAILED,
@@ -173,14 +182,8 @@ def note_dead_end(
 def _commission(
     event: Event, delivery: WebhookDelivery, *, any_try: bool = False
 ) -> Commission | None:
-    """The commission that the event is about, unless a later try has taken its place.
-
-    Metadata is believed where a seal vouches for it, or where it is from this site's own ledger:
-    nobody else can make an event belong to a tenant.
-    """
-    if not (delivery.sealed or delivery.source == WebhookDelivery.Source.RECONCILER):
-        return None
-    metadata = event.user_metadata
+    """The commission that the event is about, unless a later try has taken its place."""
+    metadata = _vouched_for(event, delivery)
     if not isinstance(metadata.get("commission"), int):
         return None
     commission = (
@@ -193,13 +196,23 @@ def _commission(
     return commission
 
 
+def _vouched_for(event: Event, delivery: WebhookDelivery) -> Mapping[str, Any]:
+    """Metadata that this site has given: by its seal, or from its own ledger of jobs.
+
+    Nobody else can make an event belong to a tenant.
+    """
+    if delivery.sealed:
+        return event.user_metadata
+    job = Job.objects.filter(resource_id=bare_id(event.resource_id)).first()
+    return job.user_metadata if job else {}
+
+
 def _reason(event: Event) -> str:
     code = f"{event.error_code}: " if event.error_code else ""
     return f"{code}{event.error_message}" if event.error_message else event.type
 
 
-def _store_rows(event: Event, result: ResultFile) -> None:
-    tenant = event.user_metadata.get("tenant", "")
+def _store_rows(event: Event, result: ResultFile, *, tenant: str) -> None:
     BatchRow.objects.bulk_create(
         (
             BatchRow(

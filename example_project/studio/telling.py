@@ -31,7 +31,7 @@ def chat(commission: Commission, text: str) -> bool:
     Raises:
         NotTold: it was not taken.
     """
-    url = settings.STUDIO_CHAT_WEBHOOK_URL
+    url = settings.STUDIO_CHAT_SECRET_URL
     if not url:
         return False
     line = f"{text} {_address(commission)}"

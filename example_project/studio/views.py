@@ -79,7 +79,9 @@ def decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         messages.error(request, "Grant it or refuse it.")
         return redirect(found)
     try:
-        if not commissions.decide(found, _user(request), granted=verdict == "grant"):
+        shown = request.POST.get("interaction", "")
+        granted = verdict == "grant"
+        if not commissions.decide(found, _user(request), interaction_id=shown, granted=granted):
             messages.info(request, "Somebody else was faster.")
     except google.NotStarted as refusal:
         messages.error(request, f"The Gemini API did not take the answer, try again: {refusal}")
@@ -90,9 +92,11 @@ def decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def again(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Submit once more what has failed."""
     found = _commission(request, slug, pk)
-    is_failed = found.state == Commission.State.FAILED
     why = f"{request.user} had it submitted again."
-    if not (is_failed and commissions.submit_again(found, after_try=found.tries, why=why)):
+    if not (
+        found.can_be_submitted_again
+        and commissions.submit_again(found, after_try=found.tries, why=why)
+    ):
         messages.info(request, "Only what has failed is submitted again.")
     return redirect(found)
 
@@ -135,12 +139,14 @@ def _offered(sent: CommissionForm | None = None) -> dict[str, Any]:
 def _listed(request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
     page = Paginator(tenant.commissions.all(), PER_PAGE).get_page(request.GET.get("page"))
     newest = max((item.changed_at for item in page), default=None)
+    waiting = tenant.commissions.filter(state=Commission.State.WAITING).count()
+    parts = (page.paginator.count, page.number, waiting, newest and newest.isoformat())
     return {
         "tenant": tenant,
         "tenants": _tenants(request),
         "page": page,
-        "waiting": tenant.commissions.filter(state=Commission.State.WAITING).count(),
-        "version": _version(page.paginator.count, page.number, newest and newest.isoformat()),
+        "waiting": waiting,
+        "version": _version(*parts),
         "said": _latest(page),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from django.utils import timezone
 
 from example_project.studio.models import Approval, BatchRow, Commission, Tenant
 from gemini_webhooks import processing
@@ -26,6 +28,12 @@ State = Commission.State
 def state(commission: Commission) -> str:
     commission.refresh_from_db()
     return commission.state
+
+
+def seen(commission: Commission, verdict: str) -> dict[str, str]:
+    """What the form sends on a page that shows the calls of the newest interaction."""
+    commission.refresh_from_db()
+    return {"verdict": verdict, "interaction": commission.resource_id}
 
 
 # What is asked for comes
@@ -85,6 +93,35 @@ def test_an_event_that_is_faster_than_the_answer(place, work, monkeypatch):
     assert batch.resource_id
 
 
+def test_an_event_that_comes_although_google_did_not_answer(place, work, monkeypatch):
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    start = google.start
+
+    def timed_out(commission: Commission) -> str:
+        start(commission)
+        work()
+        raise google.NotStarted("no answer")
+
+    monkeypatch.setattr(google, "start", timed_out)
+    batch = place("batch", "one")
+
+    assert state(batch) == State.SUCCEEDED
+
+
+def test_a_replay_that_fails_spoils_nothing(place, work, monkeypatch):
+    asked = place("interaction", "one")
+    work()
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    monkeypatch.setattr(google, "read_interaction", lambda _: 1 / 0)
+    webhook_id = WebhookDelivery.objects.get().webhook_id
+    call_command("gemini_webhooks", "replay", webhook_id, stdout=io.StringIO())
+    work()
+
+    assert state(asked) == State.SUCCEEDED
+
+
 def test_a_replay_changes_nothing_that_a_person_sees(place, work, page):
     batch = place("batch", "one")
     work()
@@ -108,7 +145,7 @@ def test_granted(place, work, page, ada):
 
     client = Client()
     client.force_login(ada)
-    client.post(f"/studio/acme/{asked.pk}/decide/", {"verdict": "grant"})
+    client.post(f"/studio/acme/{asked.pk}/decide/", seen(asked, "grant"))
     work()
 
     assert state(asked) == State.SUCCEEDED
@@ -124,8 +161,8 @@ def test_refused_by_the_first_of_two(place, work, page, ada):
     client.force_login(ada)
     decide = f"/studio/acme/{asked.pk}/decide/"
 
-    client.post(decide, {"verdict": "refuse"})
-    late = client.post(decide, {"verdict": "grant"}, follow=True)
+    client.post(decide, seen(asked, "refuse"))
+    late = client.post(decide, seen(asked, "grant"), follow=True)
     work()
 
     assert "Somebody else was faster." in late.content.decode()
@@ -142,12 +179,12 @@ def test_an_answer_that_google_does_not_take_can_be_given_again(place, work, ada
     decide = f"/studio/acme/{asked.pk}/decide/"
     with monkeypatch.context() as broken:
         broken.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
-        answer = client.post(decide, {"verdict": "grant"}, follow=True).content.decode()
+        answer = client.post(decide, seen(asked, "grant"), follow=True).content.decode()
 
     assert "did not take the answer, try again" in answer
     assert state(asked) == State.WAITING
     assert Approval.objects.get().verdict == "open"
-    client.post(decide, {"verdict": "grant"})
+    client.post(decide, seen(asked, "grant"))
     work()
     assert state(asked) == State.SUCCEEDED
 
@@ -157,7 +194,7 @@ def test_the_request_for_approval_coming_again_asks_nobody_twice(place, work, ad
     work()
     client = Client()
     client.force_login(ada)
-    client.post(f"/studio/acme/{asked.pk}/decide/", {"verdict": "grant"})
+    client.post(f"/studio/acme/{asked.pk}/decide/", seen(asked, "grant"))
     work()
     first = WebhookDelivery.objects.get(event_type="interaction.requires_action")
     call_command("gemini_webhooks", "replay", first.webhook_id, stdout=io.StringIO())
@@ -165,6 +202,19 @@ def test_the_request_for_approval_coming_again_asks_nobody_twice(place, work, ad
 
     assert Approval.objects.count() == 1
     assert state(asked) == State.SUCCEEDED
+
+
+def test_what_was_not_seen_is_not_granted(place, work, ada):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    stale = seen(asked, "grant") | {"interaction": "an-earlier-one"}
+    client = Client()
+    client.force_login(ada)
+    late = client.post(f"/studio/acme/{asked.pk}/decide/", stale, follow=True)
+
+    assert "Somebody else was faster." in late.content.decode()
+    assert state(asked) == State.WAITING
+    assert Approval.objects.get().verdict == "open"
 
 
 class Chat(BaseHTTPRequestHandler):
@@ -188,7 +238,7 @@ def chat(settings: Any) -> Iterator[type[Chat]]:
     handler = type("Channel", (Chat,), {"lines": []})
     server = HTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
-    settings.STUDIO_CHAT_WEBHOOK_URL = f"http://127.0.0.1:{server.server_port}/services/s3cret"
+    settings.STUDIO_CHAT_SECRET_URL = f"http://127.0.0.1:{server.server_port}/services/s3cret"
     yield handler
     server.shutdown()
     server.server_close()
@@ -270,6 +320,22 @@ def test_the_policy_waits_without_occupying_a_worker(place, work, settings):
     run = ReceiverRun.objects.get(receiver__endswith="try_again")
     assert run.state == "retrying"
     assert 3500 < (run.next_attempt_at - run.delivery.received_at).total_seconds() < 3700
+
+
+def test_a_retry_that_google_does_not_take_is_put_off(place, work, monkeypatch):
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    batch = place("batch", "fail-job")
+
+    def refused(_: Commission) -> str:
+        raise google.NotStarted("too many requests")
+
+    monkeypatch.setattr(google, "start", refused)
+    work()
+
+    assert state(batch) == State.RETRYING
+    assert batch.tries == 1
+    assert ReceiverRun.objects.get(receiver__endswith="try_again").state == "retrying"
 
 
 def test_an_interaction_that_fails_is_left_to_people(place, work, ada, mailoutbox):
@@ -361,6 +427,20 @@ def test_who_belongs_to_nobody_is_told_so(client, django_user_model):
 
 
 # Pages
+
+
+def test_who_was_interrupted_while_submitting_can_be_helped(acme, ada, work, google):
+    stuck = Commission.objects.create(tenant=acme, kind="batch", prompt="one")
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{stuck.pk}/again/")
+    assert state(stuck) == State.SUBMITTING
+
+    Commission.objects.update(changed_at=timezone.now() - timedelta(minutes=5))
+    assert "Submit it again" in client.get(stuck.get_absolute_url()).content.decode()
+    client.post(f"/studio/acme/{stuck.pk}/again/")
+    work()
+    assert state(stuck) == State.SUCCEEDED
 
 
 @pytest.mark.parametrize(

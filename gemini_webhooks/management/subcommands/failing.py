@@ -159,4 +159,6 @@ def _hint(report: list[dict[str, Any]]) -> list[str]:
     words = ["replay", "--failed-receiver", first["receiver"]]
     if first["error_class"]:
         words += ["--error-class", first["error_class"]]
+    # Without it, receivers run again that have succeeded.
+    words += ["--receiver", first["receiver"]]
     return [f"After a fix: `manage.py gemini_webhooks {shlex.join(words)}`"]

@@ -1,6 +1,6 @@
 // A page that stopped to be told has to say so.
-for (const [event, hidden] of [["htmx:sendError", false], ["htmx:timeout", false], ["htmx:afterOnLoad", true]]) {
-  document.addEventListener(event, () => {
-    document.getElementById("offline").hidden = hidden;
-  });
+const show = (isOffline) => { document.getElementById("offline").hidden = !isOffline; };
+for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
+  document.addEventListener(name, () => show(true));
 }
+document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) show(false); });
