@@ -820,6 +820,22 @@ def test_follow_says_what_each_receiver_did(site: dict[str, Any], worker: None) 
     ]
 
 
+def test_whoever_stops_watching_sees_no_traceback(
+    site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupted)
+    monkeypatch.setattr(following, "time", clock)
+
+    with pytest.raises(CommandError, match="No longer watched; it goes on") as stopped:
+        call_command("gemini_webhooks", "send", "batch.succeeded", "--follow")
+
+    assert stopped.value.returncode == 130
+    assert WebhookDelivery.objects.get().state == "received"
+
+
 def test_follow_fails_if_a_receiver_does(site: dict[str, Any], worker: None) -> None:
     signals.batch_failed.connect(bad := Recorder(GiveUp("no order")), dispatch_uid="bad")
 

@@ -8,6 +8,7 @@
 ``CELERY_BROKER_URL``                  files in that folder by default: no server needed
 ``CELERY_QUEUE``                       name of the default queue
 ``PUBLIC_BASE_URL``                    where Google reaches this site
+``GEMINI_WEBHOOKS_EMULATOR_SITE``      the same, set by ``runserver --with-emulator``
 ``GEMINI_API_KEY``                     key of the Gemini API
 ``GOOGLE_GEMINI_BASE_URL``             another Gemini API than Google's, such as the emulator
 ``GEMINI_WEBHOOKS_SIGNING_SECRETS``    ``whsec_…`` secrets of the root endpoint, with commas
@@ -58,6 +59,11 @@ def _kept_secret_key() -> str:
     return path.read_text()
 
 
+PUBLIC_BASE_URL = (
+    os.environ.get("PUBLIC_BASE_URL")
+    or os.environ.get("GEMINI_WEBHOOKS_EMULATOR_SITE")
+    or "http://127.0.0.1:8000"
+)
 SECRET_KEY = os.environ.get("SECRET_KEY") or _kept_secret_key()
 DEBUG = os.environ.get("DEBUG", "1") == "1"
 ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
@@ -66,7 +72,7 @@ WSGI_APPLICATION = "example_project.config.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
 # A proxy or tunnel takes the TLS off; forms come from where Google comes.
-CSRF_TRUSTED_ORIGINS = [os.environ.get("PUBLIC_BASE_URL") or "http://127.0.0.1:8000"]
+CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "studio:home"
 STATIC_URL = "/static/"
@@ -162,7 +168,6 @@ if CELERY_BROKER_URL.startswith("filesystem:"):
         "polling_interval": 0.05,
     }
 
-PUBLIC_BASE_URL = os.environ.get("PUBLIC_BASE_URL") or "http://127.0.0.1:8000"
 GEMINI_WEBHOOKS: dict[str, Any] = {
     "SIGNING_SECRETS": _listed("GEMINI_WEBHOOKS_SIGNING_SECRETS", []),
     "PUBLIC_BASE_URL": PUBLIC_BASE_URL,

@@ -103,6 +103,11 @@ class Commission(models.Model):
             return [self.prompt]
         return [line.strip() for line in self.prompt.splitlines() if line.strip()]
 
+    def prompt_of(self, key: str) -> str:
+        """What a row of a batch answers, by its key, which is the number of the request."""
+        number = int(key) if key.isdecimal() else 0
+        return self.prompts[number - 1] if 0 < number <= len(self.prompts) else ""
+
     @property
     def has_ended(self) -> bool:
         """Whether nothing more is to be expected."""

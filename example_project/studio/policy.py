@@ -8,10 +8,15 @@ from gemini_webhooks.events import Event
 
 MOST_TRIES = 3
 TRIED_AGAIN = {"batch.failed", "batch.expired"}
-#: Codes of ``google.rpc.Code``, as numbers and as names, for what would fail again in the same
-#: way: the request is wrong, or not allowed.
+#: ``google.rpc.Code``, by number.
+CODES = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+    "UNAUTHENTICATED",
+)
+#: What would fail again in the same way: the request is wrong, or not allowed.
 HOPELESS = {
-    *("3", "5", "7", "9", "12", "16"),
     *("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "FAILED_PRECONDITION"),
     *("UNIMPLEMENTED", "UNAUTHENTICATED"),
 }
@@ -22,10 +27,17 @@ def try_of(event: Event) -> int:
     return int(event.user_metadata.get("try", 1))
 
 
+def code_of(event: Event) -> str:
+    """The error's code by its name, whether it came so or as a number; empty without one."""
+    code = event.error_code or ""
+    is_known = code.isdecimal() and int(code) < len(CODES)
+    return CODES[int(code)] if is_known else code
+
+
 def pause_before_next(event: Event) -> float | None:
     """Seconds to wait before another try, twice as long each time; ``None``: it is given up."""
     number = try_of(event)
-    is_hopeless = event.type not in TRIED_AGAIN or event.error_code in HOPELESS
+    is_hopeless = event.type not in TRIED_AGAIN or code_of(event) in HOPELESS
     if is_hopeless or number >= MOST_TRIES:
         return None
     return float(settings.STUDIO_RETRY_SECONDS * 2 ** (number - 1))

@@ -113,12 +113,14 @@ def tell_the_chat(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
 def note_failure(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
     """Say on the page that it came to nothing, and why."""
     if commission := _commission(event, delivery):
-        state = State.FAILED if policy.pause_before_next(event) is None else State.RETRYING
+        pause = policy.pause_before_next(event)
+        state = State.FAILED if pause is None else State.RETRYING
+        next_step = "" if pause is None else f" It is tried again after {pause:g} s."
         commissions.settle(
             commission,
             state,
             bare_id(event.resource_id),
-            said=f"Try {policy.try_of(event)}: {_reason(event)}",
+            said=f"Try {policy.try_of(event)}: {_reason(event)}{next_step}",
             error=_reason(event),
         )
 
@@ -208,8 +210,8 @@ def _vouched_for(event: Event, delivery: WebhookDelivery) -> Mapping[str, Any]:
 
 
 def _reason(event: Event) -> str:
-    code = f"{event.error_code}: " if event.error_code else ""
-    return f"{code}{event.error_message}" if event.error_message else event.type
+    code = policy.code_of(event)
+    return ": ".join(filter(None, (code, event.error_message))) or event.type
 
 
 def _store_rows(event: Event, result: ResultFile, *, tenant: str) -> None:

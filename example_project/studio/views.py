@@ -82,7 +82,9 @@ def decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         shown = request.POST.get("interaction", "")
         granted = verdict == "grant"
         if not commissions.decide(found, _user(request), interaction_id=shown, granted=granted):
-            messages.info(request, "Somebody else was faster.")
+            messages.info(
+                request, "It has been decided already, or asks for something else by now."
+            )
     except google.NotStarted as refusal:
         messages.error(request, f"The Gemini API did not take the answer, try again: {refusal}")
     return redirect(found)
@@ -160,13 +162,14 @@ def _latest(page: Page[Commission]) -> str:
 def _told(request: HttpRequest, slug: str, pk: int) -> dict[str, Any]:
     found = _commission(request, slug, pk)
     entries = list(found.entries.all())
-    rows = BatchRow.objects.filter(tenant=slug, batch_id=found.resource_id or None)
+    is_batch = found.kind == Commission.Kind.BATCH and found.resource_id
+    rows = BatchRow.objects.filter(tenant=slug, batch_id=found.resource_id) if is_batch else ()
     return {
         "tenant": found.tenant,
         "tenants": _tenants(request),
         "commission": found,
         "entries": entries,
-        "rows": rows if found.kind == Commission.Kind.BATCH else (),
+        "rows": [(found.prompt_of(row.key), row) for row in rows],
         "approvals": found.approvals.select_related("decided_by"),
         "version": _version(found.changed_at.isoformat(), len(entries)),
         "said": entries[-1].text if entries else "",

@@ -69,7 +69,7 @@ def test_a_failure_says_why_and_leads_on(person, place, work):
     failed = place("batch", "fail-job")
     work()
     person.open(failed.get_absolute_url())
-    person.sees("13: ")
+    person.sees("INTERNAL: ")
     person.look("studio-failed")
     person.press("Submit it again")
     person.sees("Submitted as")

@@ -165,7 +165,7 @@ def test_refused_by_the_first_of_two(place, work, page, ada):
     late = client.post(decide, seen(asked, "grant"), follow=True)
     work()
 
-    assert "Somebody else was faster." in late.content.decode()
+    assert "It has been decided already" in late.content.decode()
     assert Approval.objects.get().verdict == "refused"
     assert state(asked) == State.SUCCEEDED
     assert "A person has refused this." in page(asked)
@@ -212,7 +212,7 @@ def test_what_was_not_seen_is_not_granted(place, work, ada):
     client.force_login(ada)
     late = client.post(f"/studio/acme/{asked.pk}/decide/", stale, follow=True)
 
-    assert "Somebody else was faster." in late.content.decode()
+    assert "It has been decided already" in late.content.decode()
     assert state(asked) == State.WAITING
     assert Approval.objects.get().verdict == "open"
 

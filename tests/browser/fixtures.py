@@ -50,4 +50,4 @@ def sit_down(chromium, site) -> Iterator:
     for person in people:
         person.close()
     troubles = [trouble for person in people for trouble in person.troubles]
-    assert troubles == []
+    assert troubles == [], troubles

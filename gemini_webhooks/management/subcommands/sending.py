@@ -176,11 +176,14 @@ class Send(Subcommand):
         return {**report, "ok": done, "summary": summary}
 
     def _follow(self, webhook_id: str, options: Options) -> sending.Followed:
-        followed = sending.follow(
-            webhook_id,
-            timeout=options["timeout"],
-            tell=lambda line: self._say(options, line),
-        )
+        try:
+            followed = sending.follow(
+                webhook_id,
+                timeout=options["timeout"],
+                tell=lambda line: self._say(options, line),
+            )
+        except KeyboardInterrupt:
+            raise CommandError("No longer watched; it goes on.", returncode=130) from None
         if not followed.state:
             self._note(
                 "There is no delivery with this id in this database: does the URL belong to "
