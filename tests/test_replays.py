@@ -403,9 +403,14 @@ def ahead(begun: Replay) -> int:
 
 @every_database
 def test_a_rate_allows_so_many_and_no_more(
-    database: str, come: Callable[..., list[WebhookDelivery]], recorder: Recorder
+    database: str,
+    come: Callable[..., list[WebhookDelivery]],
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     come("a", "b", "c", "d")
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)  # a busy machine takes long for a step
     begun = begin(rate=24)  # two in five seconds
 
     *runs, following = _advanced(begun)
@@ -424,9 +429,15 @@ def test_a_rate_allows_so_many_and_no_more(
 @sqlite
 @pytest.mark.parametrize(("late", "ahead_then"), [(3, 2), (5, 0), (3600, 0)])
 def test_a_step_that_comes_late_makes_up_for_a_little(
-    come: Callable[..., list[WebhookDelivery]], recorder: Recorder, late: int, ahead_then: int
+    come: Callable[..., list[WebhookDelivery]],
+    recorder: Recorder,
+    late: int,
+    ahead_then: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     come("a", "b", "c", "d")
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
     begun = begin(rate=24)
     Replay.objects.update(next_step_at=clock.after(-late))
 
