@@ -338,6 +338,27 @@ def test_a_retry_that_google_does_not_take_is_put_off(place, work, monkeypatch):
     assert ReceiverRun.objects.get(receiver__endswith="try_again").state == "retrying"
 
 
+@pytest.mark.parametrize(
+    "google", [{"scenario": parse({"jobs": [{"times": 1, "outcome": "fail"}]})}], indirect=True
+)
+def test_a_retry_whose_worker_breaks_off_is_submitted_by_the_next(place, work, monkeypatch):
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    batch = place("batch", "one")
+    start, calls = google.start, []
+
+    def breaks_off_once(commission: Commission) -> str:
+        calls.append(commission.tries)
+        if len(calls) == 1:
+            raise RuntimeError("the worker is gone")
+        return start(commission)
+
+    monkeypatch.setattr(google, "start", breaks_off_once)
+    work()
+
+    assert (state(batch), batch.tries, calls) == (State.SUCCEEDED, 2, [2, 2])
+
+
 def test_an_interaction_that_fails_is_left_to_people(place, work, ada, mailoutbox):
     asked = place("interaction", "fail-job")
     work()
