@@ -69,8 +69,10 @@ def submit_again(
 
 def put_off(commission: Commission, *, after_try: int) -> bool:
     """Take back a try that did not start; ``False`` if it did after all."""
-    failed = Commission.objects.filter(pk=commission.pk, tries=after_try + 1, state=State.FAILED)
-    return bool(failed.advance(tries=after_try, state=State.RETRYING))
+    not_started = Commission.objects.filter(
+        pk=commission.pk, tries=after_try + 1, state=State.FAILED, resource_id=""
+    )
+    return bool(not_started.advance(tries=after_try, state=State.RETRYING))
 
 
 def settle(

@@ -42,6 +42,13 @@ class CommissionQuerySet(models.QuerySet["Commission"]):
         """Update, and let open pages know; returns how many there were."""
         return self.update(changed_at=timezone.now(), **fields)
 
+    def with_refusals(self) -> CommissionQuerySet:
+        """Each with ``is_refused``: whether a person has refused something that it wanted."""
+        refused = Approval.objects.filter(
+            commission=models.OuterRef("pk"), verdict=Approval.Verdict.REFUSED
+        )
+        return self.annotate(is_refused=models.Exists(refused))
+
 
 class Commission(models.Model):
     """Something that the model is to make for a tenant, however many jobs that takes."""
@@ -130,6 +137,15 @@ class Commission(models.Model):
         """Write an entry into its story."""
         self.entries.create(text=text)
 
+    def has_noted(self, text: str) -> bool:
+        """Whether its story has that entry: an event that comes again repeats nothing."""
+        return self.entries.filter(text=text).exists()
+
+    def is_decided(self, interaction_id: str) -> bool:
+        """Whether a person has said what is to become of the calls of an interaction."""
+        decided = self.approvals.exclude(verdict=Approval.Verdict.OPEN)
+        return decided.filter(interaction_id=interaction_id).exists()
+
 
 class Entry(models.Model):
     """One line of a commission's story."""
@@ -144,6 +160,23 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class ApprovalQuerySet(models.QuerySet["Approval"]):
+    """Approvals, of which those granted are what the studio does."""
+
+    def published(self, tenant: Tenant) -> ApprovalQuerySet:
+        """The newest first; without those whose answer is just being given to the model."""
+        return (
+            self.filter(
+                commission__tenant=tenant, function="publish", verdict=Approval.Verdict.GRANTED
+            )
+            .exclude(
+                commission__state=Commission.State.SUBMITTING,
+                commission__resource_id=models.F("interaction_id"),
+            )
+            .order_by("-decided_at", "-pk")
+        )
 
 
 class Approval(models.Model):
@@ -164,6 +197,8 @@ class Approval(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     decided_at = models.DateTimeField(null=True)
+
+    objects = ApprovalQuerySet.as_manager()
 
     class Meta:
         ordering = ["pk"]

@@ -27,6 +27,12 @@ def try_of(event: Event) -> int:
     return int(event.user_metadata.get("try", 1))
 
 
+def named_try(event: Event) -> str:
+    """The same in words; beyond the last, a person had it submitted again."""
+    number = try_of(event)
+    return f"try {number} of {MOST_TRIES}" if number <= MOST_TRIES else f"try {number}, by hand"
+
+
 def code_of(event: Event) -> str:
     """The error's code by its name, whether it came so or as a number; empty without one."""
     code = event.error_code or ""

@@ -97,7 +97,9 @@ def ask_a_person(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
 def tell_the_chat(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
     """Somebody may be waiting elsewhere than on that page."""
     commission = _commission(event, delivery)
-    if commission and telling.chat(commission, f"“{commission}” waits for your approval:"):
+    if commission is None or commission.is_decided(event.resource_id):
+        return
+    if telling.chat(commission, f"“{commission}” waits for your approval:"):
         commission.note("The chat channel was told.")
 
 
@@ -131,18 +133,19 @@ def note_failure(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
 def page_on_call(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
     """Somebody has to know, whether it is tried again or not."""
     commission = _commission(event, delivery, any_try=True)
-    if commission is None:
+    told = f"On-call was told of try {policy.try_of(event)}."
+    if commission is None or commission.has_noted(told):
         return
     pause = policy.pause_before_next(event)
     next_step = "It is given up." if pause is None else f"It is tried again after {pause:g} s."
-    number = f"try {policy.try_of(event)} of {policy.MOST_TRIES}"
+    number = policy.named_try(event)
     telling.on_call(
         commission,
         f"{commission.tenant}: a batch failed, {number}",
         f"{event.resource_id} of {commission.tenant} came to nothing ({number}):\n"
         f"{_reason(event)}\n\n{next_step}",
     )
-    commission.note("On-call was told.")
+    commission.note(told)
 
 
 @receivers.on("batch.failed")

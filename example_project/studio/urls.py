@@ -11,6 +11,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("studio/<slug:slug>/", views.studio, name="studio"),
     path("studio/<slug:slug>/list/", views.commissions_list, name="list"),
+    path("studio/<slug:slug>/published/", views.published, name="published"),
     path("studio/<slug:slug>/new/<slug:kind>/", views.place, name="place"),
     path("studio/<slug:slug>/<int:pk>/", views.commission, name="commission"),
     path("studio/<slug:slug>/<int:pk>/story/", views.story, name="story"),

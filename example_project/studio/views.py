@@ -8,13 +8,13 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from example_project.studio import commissions, google
+from example_project.studio import commissions, films, google
 from example_project.studio.forms import FORMS, CommissionForm
-from example_project.studio.models import BatchRow, Commission, Tenant
+from example_project.studio.models import Approval, BatchRow, Commission, Tenant
 
 PER_PAGE = 20
 NOTHING_NEW = 204
@@ -39,6 +39,19 @@ def commissions_list(request: HttpRequest, slug: str) -> HttpResponse:
     """The list alone, for a page that is open; nothing if it has not changed."""
     listed = _listed(request, _tenant(request, slug))
     return _if_new(request, "studio/list.html", listed)
+
+
+@require_GET
+def published(request: HttpRequest, slug: str) -> HttpResponse:
+    """What the model was granted to publish."""
+    tenant = _tenant(request, slug)
+    texts = Approval.objects.published(tenant).select_related("commission__tenant", "decided_by")
+    context = {
+        "tenant": tenant,
+        "tenants": _tenants(request),
+        "page": Paginator(texts, PER_PAGE).get_page(request.GET.get("page")),
+    }
+    return render(request, "studio/published.html", context)
 
 
 @require_POST
@@ -110,8 +123,7 @@ def film(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
     is_video = found.kind == Commission.Kind.VIDEO
     if not is_video or found.result is None or not found.result.file:
         raise Http404("No video, or not any more")
-    file = found.result.file.open("rb")
-    return FileResponse(file, filename=f"video-{found.pk}.mp4", content_type="video/mp4")
+    return films.send(request, found.result.file.open("rb"), name=f"video-{found.pk}.mp4")
 
 
 def _user(request: HttpRequest) -> Any:
@@ -139,7 +151,7 @@ def _offered(sent: CommissionForm | None = None) -> dict[str, Any]:
 
 
 def _listed(request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
-    page = Paginator(tenant.commissions.all(), PER_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(tenant.commissions.with_refusals(), PER_PAGE).get_page(request.GET.get("page"))
     newest = max((item.changed_at for item in page), default=None)
     waiting = tenant.commissions.filter(state=Commission.State.WAITING).count()
     parts = (page.paginator.count, page.number, waiting, newest and newest.isoformat())

@@ -63,6 +63,9 @@ def test_a_person_is_asked_and_it_goes_on(person, work):
     person.sees("Echo: Published.")
     assert person.evaluates("window.notReloaded")
     person.look("studio-granted")
+    person.follow("What is published")
+    person.sees("granted by ada")
+    person.look("studio-published")
 
 
 def test_a_failure_says_why_and_leads_on(person, place, work):

@@ -76,6 +76,43 @@ def test_a_video_is_for_its_tenant_alone(place, work, page, ada, bo):
     assert client.get(film).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "part"),
+    [
+        ("bytes=0-1", 206, slice(0, 2)),  # as Safari begins
+        ("bytes=4-", 206, slice(4, None)),
+        ("bytes=-5", 206, slice(-5, None)),
+        ("bytes=8-99999999", 206, slice(8, None)),
+        ("bytes=0-1,4-5", 200, slice(None)),
+        ("lines=1-2", 200, slice(None)),
+        ("nonsense", 200, slice(None)),
+        ("bytes=99999999-", 416, slice(0, 0)),
+    ],
+)
+def test_a_part_of_a_video(place, work, ada, asked, status, part):
+    video = place("video", "Waves")
+    work()
+    client = Client()
+    client.force_login(ada)
+    film = f"/studio/acme/{video.pk}/film/"
+    whole = b"".join(client.get(film).streaming_content)
+
+    response = client.get(film, headers={"Range": asked})
+
+    assert response.status_code == status
+    body = b"".join(response) if status != 416 else response.content
+    assert body == whole[part]
+    assert response["Accept-Ranges"] == "bytes"
+    if status == 206:
+        first, stop, _ = part.indices(len(whole))
+        assert response["Content-Range"] == f"bytes {first}-{stop - 1}/{len(whole)}"
+        assert response["Content-Length"] == str(len(body))
+    if status == 416:
+        assert response["Content-Range"] == f"bytes */{len(whole)}"
+    other = client.get(film, headers={"Range": asked, "If-Range": '"another"'})
+    assert b"".join(other) == whole
+
+
 def test_an_event_that_is_faster_than_the_answer(place, work, monkeypatch):
     from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
 
@@ -152,6 +189,9 @@ def test_granted(place, work, page, ada):
     assert "Echo: Published." in page(asked)
     approval = Approval.objects.get()
     assert (approval.verdict, approval.decided_by, approval.function) == ("granted", ada, "publish")
+    published = client.get("/studio/acme/published/").content.decode()
+    assert approval.arguments["text"] in published
+    assert asked.get_absolute_url() in published
 
 
 def test_refused_by_the_first_of_two(place, work, page, ada):
@@ -169,6 +209,8 @@ def test_refused_by_the_first_of_two(place, work, page, ada):
     assert Approval.objects.get().verdict == "refused"
     assert state(asked) == State.SUCCEEDED
     assert "A person has refused this." in page(asked)
+    assert "publishing refused" in client.get("/studio/acme/").content.decode()
+    assert "Nothing yet." in client.get("/studio/acme/published/").content.decode()
 
 
 def test_an_answer_that_google_does_not_take_can_be_given_again(place, work, ada, monkeypatch):
@@ -184,6 +226,7 @@ def test_an_answer_that_google_does_not_take_can_be_given_again(place, work, ada
     assert "did not take the answer, try again" in answer
     assert state(asked) == State.WAITING
     assert Approval.objects.get().verdict == "open"
+    assert "Nothing yet." in client.get("/studio/acme/published/").content.decode()
     client.post(decide, seen(asked, "grant"))
     work()
     assert state(asked) == State.SUCCEEDED
@@ -252,6 +295,29 @@ def test_the_chat_is_told_once(place, work, site, chat):
     assert line == f"“need-action” waits for your approval: {site}{asked.get_absolute_url()}"
 
 
+def test_a_prompt_gives_the_chat_no_orders(place, work, chat):
+    place("interaction", "need-action <!channel> <http://evil.example|here> @all", may_publish="on")
+    work()
+
+    [line] = chat.lines
+    assert "‹!channel›" in line
+    assert not set("<>@") & set(line)
+
+
+def test_the_chat_is_not_told_of_what_is_decided(place, work, chat, ada):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{asked.pk}/decide/", seen(asked, "grant"))
+    work()
+    first = WebhookDelivery.objects.get(event_type="interaction.requires_action")
+    call_command("gemini_webhooks", "replay", first.webhook_id, stdout=io.StringIO())
+    work()
+
+    assert len(chat.lines) == 1
+
+
 def test_a_chat_that_refuses_stops_nothing_and_its_address_stays_a_secret(place, work, chat):
     chat.status = 500
     asked = place("interaction", "need-action", may_publish="on")
@@ -280,6 +346,24 @@ def test_a_batch_that_fails_is_tried_again_and_on_call_knows(place, work, page, 
     assert "It is given up." in last.body
     assert batch.get_absolute_url() in last.body
     assert "Submit it again" in page(batch)
+
+
+def test_on_call_is_told_of_a_failure_once_and_who_wanted_it(place, work, ada, mailoutbox):
+    batch = place("batch", "fail-job")
+    work()
+    for webhook_id in WebhookDelivery.objects.values_list("webhook_id", flat=True):
+        call_command("gemini_webhooks", "replay", webhook_id, stdout=io.StringIO())
+    work()
+    assert len(mailoutbox) == 3
+    assert (state(batch), batch.tries) == (State.FAILED, 3)
+
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{batch.pk}/again/")
+    work()
+    assert [mail.subject for mail in mailoutbox[3:]] == [
+        "[studio] Acme: a batch failed, try 4, by hand"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -409,7 +493,8 @@ def test_nobody_sees_what_is_another_tenant_s(place, work, ada, bo, acme, globex
     client.force_login(bo)
 
     own = batch.get_absolute_url()
-    for path in (own, f"{own}story/", "/studio/acme/", "/studio/acme/list/"):
+    acmes = (own, f"{own}story/", "/studio/acme/", "/studio/acme/list/", "/studio/acme/published/")
+    for path in acmes:
         assert client.get(path).status_code == 404
     for path in (f"{own}decide/", f"{own}again/", "/studio/acme/new/batch/"):
         assert client.post(path, {"prompt": "mine"}).status_code == 404
