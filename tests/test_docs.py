@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import configparser
-import importlib.util
 import inspect
 import io
 import json
@@ -39,6 +38,7 @@ from gemini_webhooks.emulator import EmulatorServer
 from gemini_webhooks.events import Event
 from gemini_webhooks.exceptions import Rejected, Undecided
 from gemini_webhooks.models import Job, Lane, ReceiverRun, WebhookDelivery, WebhookEndpoint
+from tests.extras import needs
 from tests.senders import StaticSender, new_secret
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -49,10 +49,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`]+)`")
 
 database = pytest.mark.django_db(transaction=True)
-with_extras = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("google", "google_crc32c")),
-    reason="needs the extras [gcs] and [genai]",
-)
+with_extras = needs("gcs", "genai")
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ def test_delivery_stays_as_long_as_its_result_file(database: str, days: dict[str
 def test_replay_fetches_again_what_was_removed(
     database: str, configured: dict[str, Any], static: StaticSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("google_crc32c", reason="needs the extra [gcs]")
+    pytest.importorskip("google.cloud.storage", reason="needs the extra [gcs]")
     seen: list[Any] = []
     receivers.on("batch.succeeded", name="other")(lambda **_: None)
 
