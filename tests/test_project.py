@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gemini_webhooks import __version__
+
 PROJECT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 pytestmark = pytest.mark.skipif(not WORKFLOWS, reason="this is no checkout of the repository")
@@ -42,3 +44,10 @@ def test_the_contributing_guide_names_targets_that_there_are() -> None:
 
     assert named
     assert named <= targets
+
+
+def test_the_changelog_knows_this_version() -> None:
+    changelog = (PROJECT / "CHANGELOG.md").read_text()
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+
+    assert released[0] == __version__
