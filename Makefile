@@ -61,6 +61,9 @@ services:  ## install and start PostgreSQL, MariaDB, Redis, RabbitMQ and Chromiu
 lint: $(BIN)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec example_project/compose.yaml
+	$(BIN)/zizmor --offline --quiet --min-severity medium .github/workflows
 
 types: $(BIN)/.installed
 	$(BIN)/mypy
