@@ -91,6 +91,7 @@ def test_unknown_names_are_errors_that_say_so() -> None:
 SUBCOMMANDS_WITH_TEXT = [
     ["create", "{}"],
     ["create", "acme", "--name", "{}"],
+    ["create", "acme", "--uri", "{}"],
     ["create", "acme", "--event", "{}"],
     ["update", "{}"],
     ["rotate", "{}"],

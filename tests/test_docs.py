@@ -115,6 +115,7 @@ def test_settings_pass_the_system_checks(
     monkeypatch.setenv("GEMINI_WEBHOOK_SECRET", new_secret())
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:8090")
     given = {"INSTALLED_APPS": [], "urlpatterns": [], "os": os, "path": path, "include": include}
+    given["BASE_DIR"] = PROJECT
 
     settings.GEMINI_WEBHOOKS = run_example(block.text, **given)["GEMINI_WEBHOOKS"]
 
@@ -702,6 +703,12 @@ def test_links_lead_somewhere(page: str) -> None:
 
     assert links
     assert [link for link in links if not (PROJECT / link).is_file()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_have_a_text(page: str) -> None:
+    """Sphinx would put one in, but people read the pages in the repository as well."""
+    assert "[](" not in PAGES[page].read_text()
 
 
 @pytest.mark.parametrize("name", ["flow", "sequence", "states"])

@@ -143,6 +143,19 @@ def test_update_changes_both_sides(google: EmulatorServer, endpoint: WebhookEndp
     )
 
 
+def test_a_relay_is_registered_by_its_own_address(google: EmulatorServer, settings: Any) -> None:
+    settings.GEMINI_WEBHOOKS = {**settings.GEMINI_WEBHOOKS, "PUBLIC_BASE_URL": None}
+    relay = "https://relay.example/source"
+
+    assert run("create", "bolt", "--uri", relay)["uri"] == relay
+
+    endpoint = WebhookEndpoint.objects.get(slug="bolt")
+    assert remote(endpoint).uri == endpoint.uri == relay
+    with pytest.raises(CommandError, match="valid URL"):
+        run("create", "other", "--uri", "relay")
+    assert len(list(google.emulator.webhooks)) == 1
+
+
 def test_value_that_is_not_valid_never_reaches_google(
     google: EmulatorServer, endpoint: WebhookEndpoint
 ) -> None:

@@ -11,6 +11,7 @@
 ``GEMINI_WEBHOOKS_EMULATOR_SITE``      the same, set by ``runserver --with-emulator``
 ``GEMINI_API_KEY``                     key of the Gemini API
 ``GOOGLE_GEMINI_BASE_URL``             another Gemini API than Google's, such as the emulator
+``STORAGE_EMULATOR_HOST``              its Cloud Storage
 ``GEMINI_WEBHOOKS_SIGNING_SECRETS``    ``whsec_…`` secrets of the root endpoint, with commas
 ``GEMINI_WEBHOOKS_AUDIENCES``          by default the address of the root endpoint
 ``GEMINI_WEBHOOKS_ALLOWED_BUCKETS``    by default the emulator's, if its storage is in use

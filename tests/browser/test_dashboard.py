@@ -14,7 +14,7 @@ from tests.admin import rows
 
 PATH = "/admin/gemini_webhooks/figure/"
 STATES = ["processed"] * 90 + ["failed"] * 4 + ["ignored"] * 3 + ["unreadable"]
-REASONS = ["signature_mismatch", "timestamp_out_of_tolerance", "too_large", "unknown_key"]
+REASONS = ["signature_mismatch", "timestamp_out_of_tolerance", "body_too_large", "unknown_key"]
 
 #: For each chart: in which colours it is painted.
 PAINTED = """() => [...document.querySelectorAll("canvas")].map((canvas) => {

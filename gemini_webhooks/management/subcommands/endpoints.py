@@ -63,6 +63,9 @@ class Create(Subcommand):
         parser.add_argument("slug", help="last part of the address")
         parser.add_argument("--name", default="", help="for people; the slug by default")
         parser.add_argument(
+            "--uri", help="where Google delivers, such as a relay; PUBLIC_BASE_URL says by default"
+        )
+        parser.add_argument(
             "--event",
             action="append",
             dest="events",
@@ -80,6 +83,7 @@ class Create(Subcommand):
             subscribed_events=options["events"] or tuple(CATALOGUE),
             api_key_name=options["api_key"],
             audiences=options["audiences"] or (),
+            uri=options["uri"],
         )
         return shown(endpoint)
 
