@@ -119,7 +119,8 @@ def check_urls() -> Iterable[CheckMessage]:
     if base is None:
         return
     host = _host(base)
-    if host is None or urlsplit(base).path.strip("/"):
+    parts = urlsplit(base) if host is not None else None
+    if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
         yield _error(
             6, "PUBLIC_BASE_URL", "must be scheme and host alone", 'As "https://app.example.com".'
         )

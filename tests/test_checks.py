@@ -34,6 +34,8 @@ BAD_VALUES = [
     ("E006", "JWKS_URL", None),
     ("E006", "PUBLIC_BASE_URL", "app.example.com"),
     ("E006", "PUBLIC_BASE_URL", "https://app.example.com/path"),
+    ("E006", "PUBLIC_BASE_URL", "https://app.example.com?from=google"),
+    ("E006", "PUBLIC_BASE_URL", "https://app.example.com#top"),
     ("W001", "PUBLIC_BASE_URL", "http://app.example.com"),
     ("E007", "JWKS_CACHE_SECONDS", 0),
     ("E007", "JWKS_TIMEOUT_SECONDS", 0),

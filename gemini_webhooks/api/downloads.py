@@ -25,6 +25,7 @@ from gemini_webhooks.models import ResultFile
 logger = logs.get_logger(__name__)
 
 CHUNK = 64 * 1024
+CHANGED = 412
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
@@ -87,7 +88,7 @@ def send(request: HttpRequest, result: ResultFile) -> HttpResponseBase:
         changed = parse_http_date(headers["Last-Modified"])
         answered = get_conditional_response(request, headers["ETag"], changed)
         if answered is not None:
-            return answered
+            return _changed(headers) if answered.status_code == CHANGED else answered
         try:
             part = ranges.part(_range(request, headers), size=size)
         except ranges.NotInFile:
@@ -172,6 +173,15 @@ def _range(request: HttpRequest, headers: Mapping[str, str]) -> str:
     known = request.headers.get("If-Range", headers["ETag"])
     is_same = known in (headers["ETag"], headers["Last-Modified"])
     return request.headers.get("Range", "") if is_same and request.method == "GET" else ""
+
+
+def _changed(headers: Mapping[str, str]) -> HttpResponse:
+    return HttpResponse(
+        '{"error": "precondition_failed", "detail": "The file has changed."}',
+        status=CHANGED,
+        content_type="application/json",
+        headers={"ETag": headers["ETag"]},
+    )
 
 
 def _not_in_file(size: int) -> HttpResponse:

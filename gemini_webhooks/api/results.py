@@ -62,14 +62,17 @@ class ResultViews(ListsAndShows):
             summary="The file of a result",
             description="As it is: `REDACT` does not change it. A header `Range` with one range is "
             "answered 206, or 416 if the file has no such bytes; several ranges with the whole "
-            "file. `If-Range` takes the ETag of an earlier answer, `If-None-Match` too.",
+            "file. `If-Range`, `If-Match` and `If-None-Match` take the ETag of an earlier answer.",
             answers={
                 (200, "application/octet-stream"): OpenApiTypes.BINARY,
                 (206, "application/octet-stream"): OpenApiTypes.BINARY,
                 304: OpenApiResponse(description="It has not changed."),
-                412: OpenApiResponse(description="It has changed."),
             },
-            problems={**GONE, 416: "The file has no such bytes (range_not_satisfiable)."},
+            problems={
+                **GONE,
+                412: "The file has changed (precondition_failed).",
+                416: "The file has no such bytes (range_not_satisfiable).",
+            },
         ),
     }
 
