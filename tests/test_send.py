@@ -35,6 +35,7 @@ from gemini_webhooks.models import (
 )
 from gemini_webhooks.registration.secrets import store
 from gemini_webhooks.sending import following, posting
+from tests.extras import needs
 from tests.senders import new_secret, sign_bytes
 from tests.test_receivers import Recorder
 
@@ -777,7 +778,17 @@ def test_a_token_is_shortened_only_for_people(dynamic: dict[str, Any]) -> None:
     assert re.fullmatch("msg_[0-9a-f]{16}", headers["webhook-id"])
 
 
-def test_the_example_of_the_docs(site: dict[str, Any], worker: None) -> None:
+@needs("gcs")
+def test_the_example_of_the_docs(
+    site: dict[str, Any], worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site |= {"FETCH_RESULTS": True, "ALLOWED_BUCKETS": ["gemini-emulator"]}
+    with EmulatorServer() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        _is_printed_as_documented()
+
+
+def _is_printed_as_documented() -> None:
     receivers.on("batch.succeeded", name="reports.receivers.nightly")(lambda **_: None)
     page = Path(__file__).parent.parent / "docs" / "local.md"
     [shown] = re.findall(
@@ -788,7 +799,10 @@ def test_the_example_of_the_docs(site: dict[str, Any], worker: None) -> None:
     printed = Sent(*shlex.split(line)[2:]).out
 
     changing = r"http://[\w.:]+/|msg_\w+|\b\d{10}\b|v1,\S+|\S+T\S+Z|/batch_\w+|\d+ ms"
-    steps = "delivery: (received|processing)\n|reports.receivers.nightly: pending\n"
+    steps = (
+        "delivery: (received|processing)\n|reports.receivers.nightly: pending\n"
+        "|result .*: (pending|fetching)\n"
+    )
     printed, output = (re.sub(changing, "…", re.sub(steps, "", text)) for text in (printed, output))
     assert printed == output
 

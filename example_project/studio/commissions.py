@@ -6,10 +6,11 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from example_project.studio import google
-from example_project.studio.models import Approval, Commission, Tenant
+from example_project.studio.models import STUCK_AFTER, Approval, Commission, Tenant
 
 State = Commission.State
 
@@ -85,7 +86,9 @@ def settle(
 
 
 def decide(commission: Commission, user: User, *, interaction_id: str, granted: bool) -> bool:
-    """Answer all calls of an interaction that waits; ``False`` if somebody else was faster.
+    """Decide about all calls of an interaction that waits, and tell the model.
+
+    What is granted is granted, and published, whether the model hears of it at once or not.
 
     Args:
         commission: what waits.
@@ -93,40 +96,59 @@ def decide(commission: Commission, user: User, *, interaction_id: str, granted: 
         interaction_id: of the calls that he has seen.
         granted: what he says.
 
+    Returns:
+        Whether it was his decision; ``False`` if somebody else was faster.
+
     Raises:
-        google.NotStarted: the answer did not reach the Gemini API; it waits as before.
+        google.NotStarted: the answer did not reach the Gemini API, see :func:`answer_again`.
     """
     verdict = Approval.Verdict.GRANTED if granted else Approval.Verdict.REFUSED
-    waiting = Commission.objects.filter(
-        pk=commission.pk, state=State.WAITING, resource_id=interaction_id
-    )
-    asked = commission.approvals.filter(
-        interaction_id=interaction_id, verdict=Approval.Verdict.OPEN
-    )
     with transaction.atomic():
-        if not waiting.advance(state=State.SUBMITTING):
+        asked = list(commission.asked(interaction_id))
+        if not asked or not _to_be_answered(commission, interaction_id):
             return False
-        answered = [approval.pk for approval in asked]
-        commission.approvals.filter(pk__in=answered).update(
-            verdict=verdict, decided_by=user, decided_at=timezone.now()
-        )
+        for approval in asked:
+            approval.verdict, approval.decided_by = verdict, user
+            approval.decided_at = timezone.now()
+            approval.save()
+            commission.note(f"{user} has {verdict} “{approval.function}”.")
+    _answer(commission, interaction_id)
+    return True
+
+
+def answer_again(commission: Commission, *, interaction_id: str) -> bool:
+    """Tell the model what was decided, as it has not heard of it; ``False`` if it has.
+
+    Raises:
+        google.NotStarted: the answer did not reach the Gemini API this time either.
+    """
+    with transaction.atomic():
+        is_open = commission.asked(interaction_id).exists()
+        if is_open or not _to_be_answered(commission, interaction_id):
+            return False
+    _answer(commission, interaction_id)
+    return True
+
+
+def _to_be_answered(commission: Commission, interaction_id: str) -> bool:
+    """Whether it waits for an answer, which whoever asks here first has to give then."""
+    waits = Q(state=State.WAITING) | Q(
+        state=State.SUBMITTING, changed_at__lt=timezone.now() - STUCK_AFTER
+    )
+    found = Commission.objects.filter(waits, pk=commission.pk, resource_id=interaction_id)
+    return bool(found.advance(state=State.SUBMITTING))
+
+
+def _answer(commission: Commission, interaction_id: str) -> None:
     commission.refresh_from_db()
-    approvals = list(commission.approvals.filter(pk__in=answered))
+    decided = list(commission.approvals.filter(interaction_id=interaction_id))
     try:
-        resource_id = google.go_on(commission, approvals)
+        resource_id = google.go_on(commission, decided)
     except google.NotStarted:
         # Without an answer it may go on all the same, and its event may have come.
-        submitting = _of_this_try(commission).filter(state=State.SUBMITTING)
-        with transaction.atomic():
-            if submitting.advance(state=State.WAITING):
-                commission.approvals.filter(pk__in=answered).update(
-                    verdict=Approval.Verdict.OPEN, decided_by=None, decided_at=None
-                )
+        _of_this_try(commission).filter(state=State.SUBMITTING).advance(state=State.WAITING)
         raise
-    for approval in approvals:
-        commission.note(f"{user} has {verdict} “{approval.function}”.")
     _goes_on(commission, resource_id)
-    return True
 
 
 def _goes_on(commission: Commission, resource_id: str) -> None:

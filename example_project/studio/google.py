@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 from google import genai
 
-from example_project.studio.models import Approval, Commission
+from example_project.studio.models import PUBLISH, Approval, Commission
 from gemini_webhooks import jobs
 from gemini_webhooks.events import bare_id
 from gemini_webhooks.exceptions import GeminiWebhooksError
@@ -20,9 +20,9 @@ from gemini_webhooks.exceptions import GeminiWebhooksError
 BASE_URL = "https://generativelanguage.googleapis.com"
 TIMEOUT_SECONDS = 30
 VIDEO_TAKES = timedelta(minutes=10)
-PUBLISH = {
+FUNCTION = {
     "type": "function",
-    "name": "publish",
+    "name": PUBLISH,
     "description": "Publish a text. The studio asks a person before it does.",
     "parameters": {
         "type": "object",
@@ -113,7 +113,7 @@ def _batch(commission: Commission) -> Any:
 
 
 def _interaction(commission: Commission, **more: Any) -> Any:
-    tools = {"tools": [PUBLISH]} if commission.may_publish else {}
+    tools = {"tools": [FUNCTION]} if commission.may_publish else {}
     return jobs.submit_interaction(
         model=settings.STUDIO_MODEL,
         user_metadata=commission.metadata,

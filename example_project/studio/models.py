@@ -11,6 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 TITLE_LENGTH = 80
+#: The function that a model may call, if whoever asks lets it.
+PUBLISH = "publish"
 #: No call takes so long to submit something.
 STUCK_AFTER = timedelta(minutes=3)
 
@@ -42,12 +44,13 @@ class CommissionQuerySet(models.QuerySet["Commission"]):
         """Update, and let open pages know; returns how many there were."""
         return self.update(changed_at=timezone.now(), **fields)
 
-    def with_refusals(self) -> CommissionQuerySet:
-        """Each with ``is_refused``: whether a person has refused something that it wanted."""
-        refused = Approval.objects.filter(
-            commission=models.OuterRef("pk"), verdict=Approval.Verdict.REFUSED
+    def with_verdicts(self) -> CommissionQuerySet:
+        """Each with ``verdict``: what a person said when it last wanted to publish something."""
+        decided = Approval.objects.filter(
+            commission=models.OuterRef("pk"), function=PUBLISH, decided_at__isnull=False
         )
-        return self.annotate(is_refused=models.Exists(refused))
+        last = decided.order_by("-decided_at", "-pk").values("verdict")[:1]
+        return self.annotate(verdict=models.Subquery(last))
 
 
 class Commission(models.Model):
@@ -123,10 +126,17 @@ class Commission(models.Model):
     @property
     def can_be_submitted_again(self) -> bool:
         """Whether it has failed, or whoever submitted it was interrupted."""
-        is_stuck = self.state == self.State.SUBMITTING and (
-            self.changed_at < timezone.now() - STUCK_AFTER
-        )
-        return self.state == self.State.FAILED or is_stuck
+        return self.state == self.State.FAILED or (self._is_stuck and not self.resource_id)
+
+    @property
+    def is_to_be_answered(self) -> bool:
+        """Whether a model waits for a decision, or whoever told it of one was interrupted."""
+        return self.state == self.State.WAITING or bool(self._is_stuck and self.resource_id)
+
+    @property
+    def _is_stuck(self) -> bool:
+        is_old = self.changed_at < timezone.now() - STUCK_AFTER
+        return self.state == self.State.SUBMITTING and is_old
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -138,8 +148,12 @@ class Commission(models.Model):
         self.entries.create(text=text)
 
     def has_noted(self, text: str) -> bool:
-        """Whether its story has that entry: an event that comes again repeats nothing."""
+        """Whether its story has that entry, which a replay need not write again."""
         return self.entries.filter(text=text).exists()
+
+    def asked(self, interaction_id: str) -> models.QuerySet[Approval]:
+        """The calls of an interaction about which nobody has decided."""
+        return self.approvals.filter(interaction_id=interaction_id, verdict=Approval.Verdict.OPEN)
 
     def is_decided(self, interaction_id: str) -> bool:
         """Whether a person has said what is to become of the calls of an interaction."""
@@ -163,20 +177,13 @@ class Entry(models.Model):
 
 
 class ApprovalQuerySet(models.QuerySet["Approval"]):
-    """Approvals, of which those granted are what the studio does."""
+    """What the model wanted to do; what of it was granted, is done."""
 
     def published(self, tenant: Tenant) -> ApprovalQuerySet:
-        """The newest first; without those whose answer is just being given to the model."""
-        return (
-            self.filter(
-                commission__tenant=tenant, function="publish", verdict=Approval.Verdict.GRANTED
-            )
-            .exclude(
-                commission__state=Commission.State.SUBMITTING,
-                commission__resource_id=models.F("interaction_id"),
-            )
-            .order_by("-decided_at", "-pk")
-        )
+        """The texts of a tenant that a person has let be published, the newest first."""
+        return self.filter(
+            commission__tenant=tenant, function=PUBLISH, verdict=Approval.Verdict.GRANTED
+        ).order_by("-decided_at", "-pk")
 
 
 class Approval(models.Model):

@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from example_project.studio import commissions, google, policy, telling
-from example_project.studio.models import Approval, BatchRow, Commission
+from example_project.studio.models import BatchRow, Commission
 from gemini_webhooks import RetryLater, receivers
 from gemini_webhooks.events import Event, bare_id
 from gemini_webhooks.models import Job, ReceiverRun, ResultFile, WebhookDelivery
@@ -87,8 +87,7 @@ def ask_a_person(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
             )
             if is_new:
                 commission.note(f"The model asks for “{step.name}”.")
-    asked = commission.approvals.filter(interaction_id=event.resource_id)
-    if asked.filter(verdict=Approval.Verdict.OPEN).exists():
+    if commission.asked(event.resource_id).exists():
         commissions.settle(commission, State.WAITING, event.resource_id)
 
 
@@ -97,10 +96,13 @@ def ask_a_person(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
 def tell_the_chat(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
     """Somebody may be waiting elsewhere than on that page."""
     commission = _commission(event, delivery)
-    if commission is None or commission.is_decided(event.resource_id):
+    told = f"The chat channel was told of {event.resource_id}."
+    if commission is None or commission.has_noted(told):
+        return
+    if commission.is_decided(event.resource_id):
         return
     if telling.chat(commission, f"“{commission}” waits for your approval:"):
-        commission.note("The chat channel was told.")
+        commission.note(told)
 
 
 # What goes wrong
@@ -133,7 +135,7 @@ def note_failure(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
 def page_on_call(event: Event, delivery: WebhookDelivery, **_: Any) -> None:
     """Somebody has to know, whether it is tried again or not."""
     commission = _commission(event, delivery, any_try=True)
-    told = f"On-call was told of try {policy.try_of(event)}."
+    told = f"On-call was told of {event.resource_id}."
     if commission is None or commission.has_noted(told):
         return
     pause = policy.pause_before_next(event)

@@ -11,8 +11,9 @@ from django.core.mail import send_mail
 from example_project.studio.models import Commission
 
 TIMEOUT_SECONDS = 10
-#: What chats take for links and for calls to everybody is not for a prompt to write.
-HARMLESS = str.maketrans("<>@", "‹›＠")
+#: What Slack, Google Chat and Mattermost take for a link with another text, for a picture or for a
+#: call to everybody is not for a prompt to write.
+HARMLESS = str.maketrans("<>@[]", "‹›＠［］")
 
 
 class NotTold(Exception):

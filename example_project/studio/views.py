@@ -88,18 +88,24 @@ def decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Grant or refuse what the model wants to do."""
     found = _commission(request, slug, pk)
     verdict = request.POST.get("verdict")
-    if verdict not in {"grant", "refuse"}:
+    shown = request.POST.get("interaction", "")
+    if verdict not in {"grant", "refuse", "again"}:
         messages.error(request, "Grant it or refuse it.")
         return redirect(found)
     try:
-        shown = request.POST.get("interaction", "")
-        granted = verdict == "grant"
-        if not commissions.decide(found, _user(request), interaction_id=shown, granted=granted):
+        done = (
+            commissions.answer_again(found, interaction_id=shown)
+            if verdict == "again"
+            else commissions.decide(
+                found, _user(request), interaction_id=shown, granted=verdict == "grant"
+            )
+        )
+        if not done:
             messages.info(
                 request, "It has been decided already, or asks for something else by now."
             )
     except google.NotStarted as refusal:
-        messages.error(request, f"The Gemini API did not take the answer, try again: {refusal}")
+        messages.error(request, f"The Gemini API did not take the answer: {refusal}")
     return redirect(found)
 
 
@@ -123,7 +129,9 @@ def film(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
     is_video = found.kind == Commission.Kind.VIDEO
     if not is_video or found.result is None or not found.result.file:
         raise Http404("No video, or not any more")
-    return films.send(request, found.result.file.open("rb"), name=f"video-{found.pk}.mp4")
+    file, result = found.result.file.open("rb"), found.result
+    version = f"{result.pk}-{result.crc32c or result.generation or result.file.name}"
+    return films.send(request, file, name=f"video-{found.pk}.mp4", version=version)
 
 
 def _user(request: HttpRequest) -> Any:
@@ -151,7 +159,7 @@ def _offered(sent: CommissionForm | None = None) -> dict[str, Any]:
 
 
 def _listed(request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
-    page = Paginator(tenant.commissions.with_refusals(), PER_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(tenant.commissions.with_verdicts(), PER_PAGE).get_page(request.GET.get("page"))
     newest = max((item.changed_at for item in page), default=None)
     waiting = tenant.commissions.filter(state=Commission.State.WAITING).count()
     parts = (page.paginator.count, page.number, waiting, newest and newest.isoformat())
@@ -183,6 +191,7 @@ def _told(request: HttpRequest, slug: str, pk: int) -> dict[str, Any]:
         "entries": entries,
         "rows": [(found.prompt_of(row.key), row) for row in rows],
         "approvals": found.approvals.select_related("decided_by"),
+        "is_open": found.asked(found.resource_id).exists(),
         "version": _version(found.changed_at.isoformat(), len(entries)),
         "said": entries[-1].text if entries else "",
     }

@@ -11,10 +11,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from django.core.files import File
 from django.core.management import call_command
+from django.http import FileResponse
 from django.test import Client
 from django.utils import timezone
 
+from example_project.studio import films
 from example_project.studio.models import Approval, BatchRow, Commission, Tenant
 from gemini_webhooks import processing
 from gemini_webhooks.emulator.scenarios import parse
@@ -28,6 +31,11 @@ State = Commission.State
 def state(commission: Commission) -> str:
     commission.refresh_from_db()
     return commission.state
+
+
+def replay_all() -> None:
+    for webhook_id in WebhookDelivery.objects.values_list("webhook_id", flat=True):
+        call_command("gemini_webhooks", "replay", webhook_id, stdout=io.StringIO())
 
 
 def seen(commission: Commission, verdict: str) -> dict[str, str]:
@@ -82,6 +90,7 @@ def test_a_video_is_for_its_tenant_alone(place, work, page, ada, bo):
         ("bytes=0-1", 206, slice(0, 2)),  # as Safari begins
         ("bytes=4-", 206, slice(4, None)),
         ("bytes=-5", 206, slice(-5, None)),
+        ("bytes=-99999999", 206, slice(None)),
         ("bytes=8-99999999", 206, slice(8, None)),
         ("bytes=0-1,4-5", 200, slice(None)),
         ("lines=1-2", 200, slice(None)),
@@ -89,28 +98,40 @@ def test_a_video_is_for_its_tenant_alone(place, work, page, ada, bo):
         ("bytes=99999999-", 416, slice(0, 0)),
     ],
 )
-def test_a_part_of_a_video(place, work, ada, asked, status, part):
+def test_a_part_of_a_video(place, work, ada, asked, status, part, monkeypatch):
+    monkeypatch.setattr(FileResponse, "block_size", 3)
     video = place("video", "Waves")
     work()
     client = Client()
     client.force_login(ada)
     film = f"/studio/acme/{video.pk}/film/"
-    whole = b"".join(client.get(film).streaming_content)
+    first = client.get(film)
+    whole = b"".join(first.streaming_content)
+    assert first["Content-Length"] == str(len(whole))
 
-    response = client.get(film, headers={"Range": asked})
+    response = client.get(film, headers={"Range": asked, "If-Range": first["ETag"]})
 
     assert response.status_code == status
     body = b"".join(response) if status != 416 else response.content
     assert body == whole[part]
     assert response["Accept-Ranges"] == "bytes"
     if status == 206:
-        first, stop, _ = part.indices(len(whole))
-        assert response["Content-Range"] == f"bytes {first}-{stop - 1}/{len(whole)}"
+        start, stop, _ = part.indices(len(whole))
+        assert response["Content-Range"] == f"bytes {start}-{stop - 1}/{len(whole)}"
         assert response["Content-Length"] == str(len(body))
+        assert response["Content-Disposition"] == first["Content-Disposition"]
     if status == 416:
         assert response["Content-Range"] == f"bytes */{len(whole)}"
     other = client.get(film, headers={"Range": asked, "If-Range": '"another"'})
     assert b"".join(other) == whole
+
+
+@pytest.mark.parametrize("asked", ["", "bytes=2-", "bytes=99-"])
+def test_a_video_that_nobody_waits_for_is_closed(rf, asked):
+    file = File(io.BytesIO(b"a film"))
+    films.send(rf.get("/", headers={"Range": asked}), file, name="a.mp4", version="1").close()
+
+    assert file.closed
 
 
 def test_an_event_that_is_faster_than_the_answer(place, work, monkeypatch):
@@ -174,7 +195,7 @@ def test_a_replay_changes_nothing_that_a_person_sees(place, work, page):
 # Somebody has to say yes
 
 
-def test_granted(place, work, page, ada):
+def test_granted(place, work, page, ada, bo):
     asked = place("interaction", "need-action", may_publish="on")
     work()
     assert state(asked) == State.WAITING
@@ -192,6 +213,8 @@ def test_granted(place, work, page, ada):
     published = client.get("/studio/acme/published/").content.decode()
     assert approval.arguments["text"] in published
     assert asked.get_absolute_url() in published
+    client.force_login(bo)
+    assert "Nothing yet." in client.get("/studio/globex/published/").content.decode()
 
 
 def test_refused_by_the_first_of_two(place, work, page, ada):
@@ -223,13 +246,87 @@ def test_an_answer_that_google_does_not_take_can_be_given_again(place, work, ada
         broken.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
         answer = client.post(decide, seen(asked, "grant"), follow=True).content.decode()
 
-    assert "did not take the answer, try again" in answer
+    assert "did not take the answer" in answer
     assert state(asked) == State.WAITING
-    assert Approval.objects.get().verdict == "open"
-    assert "Nothing yet." in client.get("/studio/acme/published/").content.decode()
-    client.post(decide, seen(asked, "grant"))
+    assert "Send the answer again" in answer
+    assert "Refuse" not in answer
+    assert "granted by ada" in client.get("/studio/acme/published/").content.decode()
+    client.post(decide, seen(asked, "refuse"))
+    client.post(decide, seen(asked, "again"))
     work()
     assert state(asked) == State.SUCCEEDED
+    assert Approval.objects.get().verdict == "granted"
+
+
+def test_an_answer_that_google_took_without_saying_so(place, work, page, ada, monkeypatch):
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    go_on = google.go_on
+
+    def timed_out(*args):
+        go_on(*args)
+        raise google.NotStarted("no answer")
+
+    monkeypatch.setattr(google, "go_on", timed_out)
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{asked.pk}/decide/", seen(asked, "grant"))
+    work()
+
+    assert state(asked) == State.SUCCEEDED
+    assert "Granted by ada" in page(asked)
+    assert "Send the answer again" not in page(asked)
+    assert "granted by ada" in client.get("/studio/acme/published/").content.decode()
+
+
+def test_who_was_interrupted_while_answering_can_be_helped(place, work, page, ada, monkeypatch):
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    client = Client(raise_request_exception=False)
+    client.force_login(ada)
+    decide = f"/studio/acme/{asked.pk}/decide/"
+    with monkeypatch.context() as broken:
+        broken.setattr(google, "go_on", lambda *_: 1 / 0)
+        assert client.post(decide, seen(asked, "grant")).status_code == 500
+    client.post(decide, seen(asked, "again"))
+    assert state(asked) == State.SUBMITTING
+
+    Commission.objects.update(changed_at=timezone.now() - timedelta(minutes=5))
+    assert "Send the answer again" in page(asked)
+    assert "Submit it again" not in page(asked)
+    client.post(decide, seen(asked, "again"))
+    work()
+    assert state(asked) == State.SUCCEEDED
+
+
+def test_nothing_is_answered_before_somebody_has_decided(place, work, ada):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{asked.pk}/decide/", seen(asked, "again"))
+
+    assert state(asked) == State.WAITING
+    assert Approval.objects.get().verdict == "open"
+
+
+def test_a_refusal_is_forgotten_when_a_later_one_is_granted(place, work, acme, ada):
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    client = Client()
+    client.force_login(ada)
+    client.post(f"/studio/acme/{asked.pk}/decide/", seen(asked, "refuse"))
+    work()
+    Approval.objects.create(
+        commission=asked, interaction_id="later", call_id="1", function="publish",
+        verdict="granted", decided_by=ada, decided_at=timezone.now(),
+    )  # fmt: skip
+
+    assert "publishing refused" not in client.get("/studio/acme/").content.decode()
 
 
 def test_the_request_for_approval_coming_again_asks_nobody_twice(place, work, ada):
@@ -291,17 +388,22 @@ def test_the_chat_is_told_once(place, work, site, chat):
     asked = place("interaction", "need-action", may_publish="on")
     work()
 
+    replay_all()
+    work()
+
     [line] = chat.lines
     assert line == f"“need-action” waits for your approval: {site}{asked.get_absolute_url()}"
+    assert state(asked) == State.WAITING
 
 
 def test_a_prompt_gives_the_chat_no_orders(place, work, chat):
-    place("interaction", "need-action <!channel> <http://evil.example|here> @all", may_publish="on")
+    orders = "<!channel> <http://evil.example|here> @all [approve](http://evil.example)"
+    place("interaction", f"need-action {orders}", may_publish="on")
     work()
 
     [line] = chat.lines
     assert "‹!channel›" in line
-    assert not set("<>@") & set(line)
+    assert not set("<>@[]") & set(line)
 
 
 def test_the_chat_is_not_told_of_what_is_decided(place, work, chat, ada):
@@ -351,8 +453,7 @@ def test_a_batch_that_fails_is_tried_again_and_on_call_knows(place, work, page, 
 def test_on_call_is_told_of_a_failure_once_and_who_wanted_it(place, work, ada, mailoutbox):
     batch = place("batch", "fail-job")
     work()
-    for webhook_id in WebhookDelivery.objects.values_list("webhook_id", flat=True):
-        call_command("gemini_webhooks", "replay", webhook_id, stdout=io.StringIO())
+    replay_all()
     work()
     assert len(mailoutbox) == 3
     assert (state(batch), batch.tries) == (State.FAILED, 3)
@@ -364,6 +465,26 @@ def test_on_call_is_told_of_a_failure_once_and_who_wanted_it(place, work, ada, m
     assert [mail.subject for mail in mailoutbox[3:]] == [
         "[studio] Acme: a batch failed, try 4, by hand"
     ]
+
+
+def test_on_call_is_told_of_each_job_that_failed(place, work, mailoutbox, monkeypatch):
+    from example_project.studio import google  # noqa: PLC0415  # beside the fixture of that name
+
+    start, calls = google.start, []
+
+    def times_out_once(commission: Commission) -> str:
+        calls.append(resource_id := start(commission))
+        if len(calls) == 2:
+            raise google.NotStarted("no answer")
+        return resource_id
+
+    monkeypatch.setattr(google, "start", times_out_once)
+    monkeypatch.setattr("example_project.studio.receivers.LEAST_PAUSE_SECONDS", 0)
+    place("batch", "fail-job")
+    work()
+
+    assert len(calls) == 4
+    assert all(any(job in mail.body for mail in mailoutbox) for job in calls)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ logger = logs.get_logger(__name__)
 
 CHUNK = 64 * 1024
 CHANGED = 412
+#: What an answer without the file says of it (RFC 9110, section 15.4.5).
+OF_THE_FILE = ("ETag", "Last-Modified", "Cache-Control")
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
@@ -88,7 +90,11 @@ def send(request: HttpRequest, result: ResultFile) -> HttpResponseBase:
         changed = parse_http_date(headers["Last-Modified"])
         answered = get_conditional_response(request, headers["ETag"], changed)
         if answered is not None:
-            return _changed(headers) if answered.status_code == CHANGED else answered
+            refused = answered.status_code == CHANGED
+            response = _changed() if refused else answered
+            for name in OF_THE_FILE:
+                response[name] = headers[name]
+            return response
         try:
             part = ranges.part(_range(request, headers), size=size)
         except ranges.NotInFile:
@@ -175,12 +181,11 @@ def _range(request: HttpRequest, headers: Mapping[str, str]) -> str:
     return request.headers.get("Range", "") if is_same and request.method == "GET" else ""
 
 
-def _changed(headers: Mapping[str, str]) -> HttpResponse:
+def _changed() -> HttpResponse:
     return HttpResponse(
         '{"error": "precondition_failed", "detail": "The file has changed."}',
         status=CHANGED,
         content_type="application/json",
-        headers={"ETag": headers["ETag"]},
     )
 
 

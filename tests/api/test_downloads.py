@@ -129,8 +129,11 @@ class TestResuming:
 
     def test_what_is_known(self, download):
         result = stored()
-        answer, content = download(result, if_none_match=download(result)[0]["ETag"])
+        whole, _ = download(result)
+        answer, content = download(result, if_none_match=whole["ETag"])
         assert (answer.status_code, content) == (304, b"")
+        for name in ("ETag", "Last-Modified", "Cache-Control"):
+            assert answer[name] == whole[name]
 
     def test_parts_are_not_compressed(self, download, settings):
         settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
