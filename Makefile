@@ -20,9 +20,10 @@ $(BIN)/.installed: pyproject.toml
 demo: $(BIN)/.installed  ## the main job on SQLite and a broker that needs no server; SERVE=1 keeps it running
 	$(BIN)/python example_project/manage.py demo $(if $(SERVE),--serve)
 
+# In a terminal that was led to a local Gemini API, the key is "emulator": that is not Google's.
 studio: $(BIN)/.installed  ## the example site, with a local Gemini API unless GEMINI_API_KEY is set
 	$(BIN)/python example_project/manage.py studio
-	$(BIN)/python example_project/manage.py runserver --with-worker $(if $(GEMINI_API_KEY),,--with-emulator)
+	$(BIN)/python example_project/manage.py runserver --with-worker $(if $(filter-out emulator,$(GEMINI_API_KEY)),,--with-emulator)
 
 test: $(BIN)/.installed  ## the whole suite; REQUIRE_SERVICES=1 turns skips for want of a server into failures
 	$(BIN)/coverage erase

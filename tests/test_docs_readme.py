@@ -17,7 +17,7 @@ import pytest
 from tests.test_docs import BLOCK, Site, free_port, section, with_extras
 
 SECTION = BLOCK.findall(section("README", "Ten minutes on your desk"))
-SETTINGS = '\nINSTALLED_APPS += ["gemini_webhooks", "reports"]\n'
+SETTINGS = "mysite/settings.py (at its end)"
 
 
 def blocks() -> dict[str, str]:
@@ -62,7 +62,7 @@ def site(tmp_path: Path) -> Site:
         if name.endswith(".py"):
             (tmp_path / name).write_text(code)
     with (tmp_path / "mysite" / "settings.py").open("a") as settings:
-        settings.write(SETTINGS)
+        settings.write(blocks()[SETTINGS])
     site.run(*typed("migrate"))
     return site
 

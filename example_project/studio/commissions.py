@@ -149,6 +149,7 @@ def _answer(commission: Commission, interaction_id: str) -> None:
         _of_this_try(commission).filter(state=State.SUBMITTING).advance(state=State.WAITING)
         raise
     _goes_on(commission, resource_id)
+    commission.note(f"It goes on as {resource_id}.")
 
 
 def _goes_on(commission: Commission, resource_id: str) -> None:

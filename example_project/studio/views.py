@@ -159,7 +159,8 @@ def _offered(sent: CommissionForm | None = None) -> dict[str, Any]:
 
 
 def _listed(request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
-    page = Paginator(tenant.commissions.with_verdicts(), PER_PAGE).get_page(request.GET.get("page"))
+    listed = tenant.commissions.with_verdicts().select_related("result")
+    page = Paginator(listed, PER_PAGE).get_page(request.GET.get("page"))
     newest = max((item.changed_at for item in page), default=None)
     waiting = tenant.commissions.filter(state=Commission.State.WAITING).count()
     parts = (page.paginator.count, page.number, waiting, newest and newest.isoformat())

@@ -111,6 +111,18 @@ def place(ada: Any, google: EmulatorServer) -> Callable[..., Commission]:
 
 
 @pytest.fixture
+def listed(ada: Any) -> Callable[[], str]:
+    """What Ada reads in her studio."""
+
+    def read() -> str:
+        client = Client()
+        client.force_login(ada)
+        return client.get("/studio/acme/").content.decode()
+
+    return read
+
+
+@pytest.fixture
 def page(ada: Any) -> Callable[[Commission], str]:
     """What Ada reads on a commission's page."""
 

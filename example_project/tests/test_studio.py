@@ -47,7 +47,7 @@ def seen(commission: Commission, verdict: str) -> dict[str, str]:
 # What is asked for comes
 
 
-def test_a_batch(place, work, page):
+def test_a_batch(place, work, page, listed):
     batch = place("batch", "one\n\n  two fail-row\nthree")
     work()
 
@@ -60,6 +60,7 @@ def test_a_batch(place, work, page):
     ]
     for text in ("Echo: one", "Echo: three", "fail-row", "ada asked for a batch of 3 requests."):
         assert text in page(batch)
+    assert "Batch of 3, 1 failed," in listed()
 
 
 def test_an_interaction(place, work, page):

@@ -49,8 +49,12 @@ class Command(BaseCommand):
         for name, password in passwords.items():
             whose = [tenant for tenant, (_, member) in TENANTS.items() if member == name]
             sees = whose[0] if whose else "everything, and the admin"
-            shown = password or "(as before; --new-passwords)"
+            shown = password or "(as before)"
             self.stdout.write(f"  {name:<6}{shown:<30}sees {sees}")
+        if None in passwords.values():
+            self.stdout.write(
+                "For other passwords: python example_project/manage.py studio --new-passwords"
+            )
 
     def _user(self, name: str) -> User:
         return User.objects.get(username=name)
