@@ -129,7 +129,11 @@ def film(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
     is_video = found.kind == Commission.Kind.VIDEO
     if not is_video or found.result is None or not found.result.file:
         raise Http404("No video, or not any more")
-    file, result = found.result.file.open("rb"), found.result
+    result = found.result
+    try:
+        file = result.file.open("rb")
+    except FileNotFoundError:
+        raise Http404("No video, or not any more") from None
     version = f"{result.pk}-{result.crc32c or result.generation or result.file.name}"
     return films.send(request, file, name=f"video-{found.pk}.mp4", version=version)
 

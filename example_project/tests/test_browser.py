@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 from example_project.studio.models import Commission
 from gemini_webhooks.models import ResultFile
@@ -66,6 +67,22 @@ def test_a_person_is_asked_and_it_goes_on(person, work):
     person.follow("What is published")
     person.sees("granted by ada")
     person.look("studio-published")
+
+
+def test_an_answer_that_did_not_arrive_is_sent_again(person, place, work, ada):
+    person.open("/studio/acme/published/")
+    person.sees("Nothing yet.")
+    person.look("studio-published-empty")
+    asked = place("interaction", "need-action", may_publish="on")
+    work()
+    asked.approvals.update(verdict="granted", decided_by=ada, decided_at=timezone.now())
+
+    person.open(asked.get_absolute_url())
+    person.sees("The model has not heard of it yet.")
+    person.look("studio-again")
+    person.press("Send the answer again")
+    work()
+    person.sees("Echo: Published.")
 
 
 def test_a_failure_says_why_and_leads_on(person, place, work):
