@@ -651,11 +651,10 @@ def test_long_work_says_how_far_it_is(
     for number in range(70):
         rows.delivery(number, received_at=ago(40))
     monkeypatch.setattr(retention_commands, "TELL_SECONDS", 0)
+    # A busy machine would have the second step be a shorter one.
+    monkeypatch.setattr(pace, "SQLITE_BATCH_SECONDS", 60)
     err = io.StringIO()
     call_command("gemini_webhooks", "prune", stdout=(out := io.StringIO()), stderr=err)
 
-    # A step is shorter where the one before was slow.
-    said = err.getvalue().splitlines()
-    assert (said[0], said[-1]) == ("payloads: 50 so far", "payloads: 70 so far")
-    assert said == sorted(set(said))
+    assert err.getvalue().splitlines() == ["payloads: 50 so far", "payloads: 70 so far"]
     assert "payloads: 70" in out.getvalue().splitlines()
