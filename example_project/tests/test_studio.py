@@ -427,6 +427,7 @@ def test_a_chat_that_was_down_is_not_told_of_what_is_decided_by_now(place, work,
     client = Client()
     client.force_login(ada)
     client.post(f"/studio/acme/{asked.pk}/decide/", seen(asked, "grant"))
+    work()
     chat.status = 200
     chat.lines.clear()
     replay_all()
