@@ -97,13 +97,19 @@ def bo(globex: Tenant) -> Any:
 
 
 @pytest.fixture
-def place(ada: Any, google: EmulatorServer) -> Callable[..., Commission]:
+def desk(ada: Any) -> Client:
+    """Ada's browser."""
+    client = Client()
+    client.force_login(ada)
+    return client
+
+
+@pytest.fixture
+def place(desk: Client, google: EmulatorServer) -> Callable[..., Commission]:
     """Ask for something as Ada does, by the form."""
 
     def ask(kind: str, prompt: str, **fields: str) -> Commission:
-        client = Client()
-        client.force_login(ada)
-        answer = client.post(f"/studio/acme/new/{kind}/", {"prompt": prompt, **fields})
+        answer = desk.post(f"/studio/acme/new/{kind}/", {"prompt": prompt, **fields})
         assert answer.status_code == 302, answer.content.decode()
         return Commission.objects.latest("pk")
 
@@ -111,24 +117,32 @@ def place(ada: Any, google: EmulatorServer) -> Callable[..., Commission]:
 
 
 @pytest.fixture
-def listed(ada: Any) -> Callable[[], str]:
-    """What Ada reads in her studio."""
-
-    def read() -> str:
-        client = Client()
-        client.force_login(ada)
-        return client.get("/studio/acme/").content.decode()
-
-    return read
+def asked(place: Callable[..., Commission], work: Callable[[], None]) -> Commission:
+    """An interaction that waits until somebody says whether it may publish."""
+    commission = place("interaction", "need-action", may_publish="on")
+    work()
+    return commission
 
 
 @pytest.fixture
-def page(ada: Any) -> Callable[[Commission], str]:
+def decide(desk: Client) -> Callable[..., Any]:
+    """Press a button of the page that shows what the newest interaction asks for."""
+
+    def press(commission: Commission, verdict: str, **fields: str) -> Any:
+        commission.refresh_from_db()
+        form = {"verdict": verdict, "interaction": commission.resource_id, **fields}
+        return desk.post(f"{commission.get_absolute_url()}decide/", form, follow=True)
+
+    return press
+
+
+@pytest.fixture
+def read(desk: Client) -> Callable[[str], str]:
+    """What Ada reads at an address."""
+    return lambda path: desk.get(path).content.decode()
+
+
+@pytest.fixture
+def page(read: Callable[[str], str]) -> Callable[[Commission], str]:
     """What Ada reads on a commission's page."""
-
-    def read(commission: Commission) -> str:
-        client = Client()
-        client.force_login(ada)
-        return client.get(commission.get_absolute_url()).content.decode()
-
-    return read
+    return lambda commission: read(commission.get_absolute_url())
