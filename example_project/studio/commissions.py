@@ -132,7 +132,7 @@ def answer_again(commission: Commission, *, interaction_id: str) -> bool:
 
 def _to_be_answered(commission: Commission, interaction_id: str) -> bool:
     """Whether it waits for an answer, which whoever asks here first has to give then."""
-    waits = Q(state=State.WAITING) | Q(
+    waits = Q(state__in=[State.WAITING, State.UNTOLD]) | Q(
         state=State.SUBMITTING, changed_at__lt=timezone.now() - STUCK_AFTER
     )
     found = Commission.objects.filter(waits, pk=commission.pk, resource_id=interaction_id)
@@ -146,7 +146,7 @@ def _answer(commission: Commission, interaction_id: str) -> None:
         resource_id = google.go_on(commission, decided)
     except google.NotStarted:
         # Without an answer it may go on all the same, and its event may have come.
-        _of_this_try(commission).filter(state=State.SUBMITTING).advance(state=State.WAITING)
+        _of_this_try(commission).filter(state=State.SUBMITTING).advance(state=State.UNTOLD)
         raise
     _goes_on(commission, resource_id)
     commission.note(f"It goes on as {resource_id}.")

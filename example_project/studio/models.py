@@ -65,6 +65,7 @@ class Commission(models.Model):
         SUBMITTING = "submitting", "being submitted"
         RUNNING = "running", "running"
         WAITING = "waiting", "waits for approval"
+        UNTOLD = "untold", "decided, the model has not heard of it"
         RETRYING = "retrying", "failed, is tried again"
         SUCCEEDED = "succeeded", "done"
         FAILED = "failed", "failed"
@@ -131,7 +132,8 @@ class Commission(models.Model):
     @property
     def is_to_be_answered(self) -> bool:
         """Whether a model waits for a decision, or whoever told it of one was interrupted."""
-        return self.state == self.State.WAITING or bool(self._is_stuck and self.resource_id)
+        waits = self.state in {self.State.WAITING, self.State.UNTOLD}
+        return waits or bool(self._is_stuck and self.resource_id)
 
     @property
     def _is_stuck(self) -> bool:

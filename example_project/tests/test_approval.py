@@ -55,7 +55,10 @@ def test_an_answer_that_google_does_not_take_can_be_given_again(
         answer = decide(asked, "grant").content.decode()
 
     assert "did not take the answer" in answer
-    assert state(asked) == State.WAITING
+    assert state(asked) == State.UNTOLD
+    listed = read("/studio/acme/")
+    assert "decided, the model has not heard of it" in listed
+    assert "waits for approval" not in listed
     assert "Send the answer again" in answer
     assert "Refuse" not in answer
     assert "granted by ada" in read("/studio/acme/published/")
