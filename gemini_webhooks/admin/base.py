@@ -118,6 +118,22 @@ class ReadOnlyAdmin(NoChanges, ModelAdmin):
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         return super().changelist_view(request, extra_context)
 
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            self.add_to_page(request, context, obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
+        """Put into the context what the page of ``row`` shows beside its fields."""
+
     def link(self, row: models.Model | None, text: object = None) -> SafeString | str:
         """Link to the page of another row of this app; a dash if there is none."""
         if row is None:

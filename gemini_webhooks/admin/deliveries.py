@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -119,20 +119,11 @@ class DeliveryAdmin(ReplayPages, LongList):
             changes.search_help_text = gettext("The beginning of a webhook id or resource id.")
         return changes
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Delivery | None = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            context["story"] = tell(obj, request, self.address_of)
-            context["others_url"] = self.list_of(Delivery, resource=obj.resource_id)
-            context["payload_needed"] = PAYLOAD_NEEDED
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
+        super().add_to_page(request, context, row)
+        context["story"] = tell(row, request, self.address_of)
+        context["others_url"] = self.list_of(Delivery, resource=row.resource_id)
+        context["payload_needed"] = PAYLOAD_NEEDED
 
     @admin.display(description=_("event type"), ordering="event_type")
     def type_badge(self, delivery: Delivery) -> SafeString | str:

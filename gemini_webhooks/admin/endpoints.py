@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import ModelAdmin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -75,20 +75,14 @@ class EndpointAdmin(EndpointActions, RotationPages, SecretPages, SyncPages, Paus
         # Past ReadOnlyAdmin, to Django's own answer.
         return ModelAdmin.has_add_permission(self, request)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        may = {
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
+        super().add_to_page(request, context, row)
+        context |= {
             "may_change": self.may(request, "change"),
             "may_delete": self.may(request, "delete"),
             "may_see_deliveries": request.user.has_perm("gemini_webhooks.view_webhookdelivery"),
             "State": WebhookEndpoint.State,
         }
-        return super().change_view(request, object_id, form_url, {**may, **(extra_context or {})})
 
     @admin.display(description=_("state"), ordering="state")
     def state_badge(self, endpoint: WebhookEndpoint) -> SafeString:

@@ -5,26 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from django import forms
-from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
+from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks import clock
-from gemini_webhooks.admin.forms import LOCAL_TIME
-from gemini_webhooks.models import FailureGroup
+from gemini_webhooks.admin.forms import LOCAL_TIME, reason_field
 from gemini_webhooks.replay import MAX_RATE
-
-MAX_REASON_LENGTH = FailureGroup._meta.get_field("reason").max_length
-
-
-def _reason_field() -> forms.CharField:
-    return forms.CharField(
-        label=_("Reason"),
-        required=False,
-        max_length=MAX_REASON_LENGTH,
-        widget=AdminTextInputWidget,
-        help_text=_("For those who look at it later."),
-    )
 
 
 class MuteForm(forms.Form):
@@ -36,7 +23,7 @@ class MuteForm(forms.Form):
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=LOCAL_TIME),
         help_text=_("Empty: until somebody unmutes it."),
     )
-    reason = _reason_field()
+    reason = reason_field()
 
     def clean_until(self) -> datetime | None:
         """As an aware time, whatever ``USE_TZ`` says."""
@@ -63,4 +50,4 @@ class RetryForm(forms.Form):
         widget=AdminIntegerFieldWidget,
         help_text=_("Empty: as fast as the workers can."),
     )
-    reason = _reason_field()
+    reason = reason_field()

@@ -1,4 +1,4 @@
-"""Forms about endpoints. They check what was typed and never call Google."""
+"""Forms about endpoints, which never call Google, and fields that other forms have as well."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from gemini_webhooks import clock
 from gemini_webhooks.admin.events import SENTENCES, described
 from gemini_webhooks.conf import settings
 from gemini_webhooks.deliveries import rows
+from gemini_webhooks.deliveries.replays import MAX_REASON_LENGTH
 from gemini_webhooks.models import WebhookEndpoint
 from gemini_webhooks.storable import strings_in
 
 #: What an ``<input type="datetime-local">`` reads and writes.
 LOCAL_TIME = "%Y-%m-%dT%H:%M"
+READ_LATER = _("For those who look at it later.")
 
 
 class EventsField(forms.MultipleChoiceField):
@@ -54,6 +56,17 @@ class LinesField(forms.CharField):
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Whether the lines differ, however they end."""
         return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
+
+
+def reason_field(help_text: Any = READ_LATER) -> forms.CharField:
+    """Why somebody does it."""
+    return forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=MAX_REASON_LENGTH,
+        widget=AdminTextInputWidget,
+        help_text=help_text,
+    )
 
 
 def _audiences_field() -> LinesField:

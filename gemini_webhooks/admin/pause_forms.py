@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from django import forms
-from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
+from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks import pausing
+from gemini_webhooks.admin.forms import reason_field
 from gemini_webhooks.deliveries import rows
 from gemini_webhooks.models import Pause, WebhookEndpoint
 
@@ -24,13 +25,7 @@ class PauseForm(forms.Form):
         label=_("What"),
         help_text=_("A receiver, or an endpoint with all that comes in there."),
     )
-    reason = forms.CharField(
-        label=_("Reason"),
-        required=False,
-        max_length=Pause._meta.get_field("reason").max_length,
-        widget=AdminTextInputWidget,
-        help_text=_("For those who find it paused."),
-    )
+    reason = reason_field(_("For those who find it paused."))
 
     def __init__(self, data: Mapping[str, Any] | None, *, what: str = "") -> None:
         super().__init__(data, initial={"what": what})

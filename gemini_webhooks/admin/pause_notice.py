@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -17,18 +17,10 @@ from gemini_webhooks.models import WebhookEndpoint
 class PauseNotice(EndpointPages):
     """Looks whether the endpoint is paused when its page is shown."""
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        """Say that it is paused; if it is not, offer to do it."""
-        context |= self._pause(request, obj)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
+        """Say that the endpoint is paused; if it is not, offer to do it."""
+        super().add_to_page(request, context, row)
+        context |= self._pause(request, row)
 
     def _pause(self, request: HttpRequest, endpoint: WebhookEndpoint) -> dict[str, Any]:
         may = {

@@ -78,28 +78,14 @@ class PauseAdmin(ReadOnlyAdmin):
         # Past ReadOnlyAdmin, to Django's own answer.
         return ModelAdmin.has_add_permission(self, request)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        may = {"may_add": self.has_add_permission(request), "may_resume": self._may_resume(request)}
-        return super().change_view(request, object_id, form_url, {**may, **(extra_context or {})})
-
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
         """Offer what can be done: resume it, change its rate, or pause again."""
-        context["again_url"] = f"{self._url('add')}?{urlencode({'what': chosen(obj)})}"
-        return super().render_change_form(request, context, add, change, form_url, obj)
+        super().add_to_page(request, context, row)
+        context |= {
+            "may_add": self.has_add_permission(request),
+            "may_resume": self._may_resume(request),
+            "again_url": f"{self._url('add')}?{urlencode({'what': chosen(row)})}",
+        }
 
     def pause_page(self, request: HttpRequest) -> HttpResponse:
         """What, and why; then it is paused."""

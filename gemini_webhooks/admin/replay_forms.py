@@ -18,10 +18,9 @@ from django.utils.translation import gettext_lazy as _
 
 from gemini_webhooks import clock
 from gemini_webhooks.admin.events import SENTENCES
-from gemini_webhooks.admin.forms import LOCAL_TIME, LinesField
+from gemini_webhooks.admin.forms import LOCAL_TIME, LinesField, reason_field
 from gemini_webhooks.admin.replay_words import WHAT
 from gemini_webhooks.deliveries import Selection, rows
-from gemini_webhooks.deliveries.replays import MAX_REASON_LENGTH
 from gemini_webhooks.deliveries.selection import MAX_IDS, MAX_LENGTH
 from gemini_webhooks.exceptions import InvalidSelection
 from gemini_webhooks.models import Replay, WebhookDelivery, WebhookEndpoint
@@ -48,17 +47,6 @@ class LocalTimeField(forms.DateTimeField):
             return clock.aware(moment) if moment is not None else None
         except (OverflowError, ValueError):
             raise ValidationError(_("There was no such time.")) from None
-
-
-def reason_field() -> forms.CharField:
-    """Why somebody does it."""
-    return forms.CharField(
-        label=_("Reason"),
-        required=False,
-        max_length=MAX_REASON_LENGTH,
-        widget=AdminTextInputWidget,
-        help_text=_("For those who look at it later."),
-    )
 
 
 class OneForm(forms.Form):

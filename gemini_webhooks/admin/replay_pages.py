@@ -77,19 +77,12 @@ class ReplayPages(ReadOnlyAdmin):
         offered = {"replay_url": self._url_of_matching(request) if may_replay(request) else ""}
         return super().changelist_view(request, {**offered, **(extra_context or {})})
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: WebhookDelivery | None = None,
-    ) -> HttpResponse:
-        """Offer on the page of a delivery what can be done with it."""
-        if obj is not None and may_replay(request):
-            url = self._url("replay", obj.pk)
-            offered = _offered(obj)
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
+        """Offer what can be done with the delivery."""
+        super().add_to_page(request, context, row)
+        if may_replay(request):
+            url = self._url("replay", row.pk)
+            offered = _offered(row)
             if not may_view(request, ReceiverRun):
                 offered = [what for what in offered if what != What.RECEIVERS]
             context["replay_buttons"] = [
@@ -97,7 +90,6 @@ class ReplayPages(ReadOnlyAdmin):
                 for what in offered
             ]
             context["replay_url"] = url if offered else ""
-        return super().render_change_form(request, context, add, change, form_url, obj)
 
     # --- one
 

@@ -68,19 +68,11 @@ class ReplayAdmin(LongList):
             for title, options in super().get_fieldsets(request, obj)
         ]
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Replay | None = None,
-    ) -> HttpResponse:
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
         """Offer what can be done: stop it, look again."""
-        is_running = obj is not None and obj.state == Replay.State.RUNNING
+        super().add_to_page(request, context, row)
+        is_running = row.state == Replay.State.RUNNING
         context |= {"is_running": is_running, "may_stop": is_running and may_replay(request)}
-        return super().render_change_form(request, context, add, change, form_url, obj)
 
     @method_decorator(require_POST)
     def stop_button(self, request: HttpRequest, object_id: int) -> HttpResponse:

@@ -35,23 +35,14 @@ class SecretPages(EndpointPages):
             *super().get_urls(),
         ]
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: WebhookEndpoint | None = None,
-    ) -> HttpResponse:
-        """Say on the endpoint's page which of its secrets are lost."""
-        if obj is not None:
-            secrets = registration.valid_secrets(obj)
-            context |= {"secrets": secrets, "has_backend": settings.SECRET_BACKEND is not None}
-            for formset in context["inline_admin_formsets"]:
-                if isinstance(formset.opts, SigningSecretInline):
-                    formset.opts.unreadable = frozenset(lost.pk for lost in secrets.unreadable)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
+        """Say which of the endpoint's secrets are lost."""
+        super().add_to_page(request, context, row)
+        secrets = registration.valid_secrets(row)
+        context |= {"secrets": secrets, "has_backend": settings.SECRET_BACKEND is not None}
+        for formset in context["inline_admin_formsets"]:
+            if isinstance(formset.opts, SigningSecretInline):
+                formset.opts.unreadable = frozenset(lost.pk for lost in secrets.unreadable)
 
     @outside_transactions
     def reveal_page(self, request: HttpRequest, object_id: int, secret_id: int) -> HttpResponse:

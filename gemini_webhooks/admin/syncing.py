@@ -57,19 +57,11 @@ class SyncPages(EndpointPages):
         may = {"may_change": self.may(request, "change")}
         return super().changelist_view(request, {**may, **(extra_context or {})})
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: WebhookEndpoint | None = None,
-    ) -> HttpResponse:
-        """Say on the endpoint's page since when and why Google switched it off."""
-        if obj is not None and obj.state == State.DISABLED_BY_GOOGLE:
-            context |= {"failures": registration.failures(obj), **_words(request)}
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def add_to_page(self, request: HttpRequest, context: dict[str, Any], row: Any) -> None:
+        """Say since when and why Google switched the endpoint off."""
+        super().add_to_page(request, context, row)
+        if row.state == State.DISABLED_BY_GOOGLE:
+            context |= {"failures": registration.failures(row), **_words(request)}
 
     @outside_transactions
     def sync_page(self, request: HttpRequest) -> HttpResponse:
