@@ -26,9 +26,12 @@ for views in (
 ):
     router.register(views.basename, views, basename=views.basename)
 
-urlpatterns = [
+described = [
     *router.urls,
     path("stats/", StatsViews.as_view({"get": "over_time"}, basename="stats"), name="stats"),
     path("backlog/", StatsViews.as_view({"get": "backlog"}, basename="stats"), name="backlog"),
-    path("schema/", SchemaView.as_view(), name="schema"),
+]
+urlpatterns = [
+    *described,
+    path("schema/", SchemaView.as_view(patterns=described), name="schema"),
 ]

@@ -14,8 +14,6 @@ from gemini_webhooks.conf import settings
 from gemini_webhooks.exceptions import ResultRemoved, UnreadableRow
 
 if TYPE_CHECKING:
-    from gemini_webhooks.models.results import ResultFile
-
     CharField = models.CharField[str, str]
     OptionalCharField = models.CharField[str | None, str | None]
     BigIntegerField = models.BigIntegerField[Any, Any]
@@ -70,9 +68,13 @@ class ResultFileField(models.FileField):
 
 
 class RowCount(int):
-    """The number of rows of a result file; called, it iterates over the parsed rows."""
+    """The number of rows of a result file; called, it iterates over the parsed rows.
 
-    result: ResultFile
+    Attributes:
+        result: the :class:`~gemini_webhooks.models.ResultFile`, which is made of such fields.
+    """
+
+    result: Any
 
     def __call__(self) -> Iterator[dict[str, Any]]:
         """Yield each row as a dict, reading a block of the file at a time.
@@ -105,7 +107,7 @@ class RowsDescriptor:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __get__(self, result: ResultFile | None, owner: type) -> Any:
+    def __get__(self, result: models.Model | None, owner: type) -> Any:
         if result is None:
             return self
         if self.name not in result.__dict__:
@@ -117,7 +119,7 @@ class RowsDescriptor:
         count.result = result
         return count
 
-    def __set__(self, result: ResultFile, value: Any) -> None:
+    def __set__(self, result: models.Model, value: Any) -> None:
         result.__dict__[self.name] = value
 
 
