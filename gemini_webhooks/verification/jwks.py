@@ -34,8 +34,9 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MIN_KEY_BITS = 2048
 
 POLL_SECONDS = 0.02
-#: States of a turn: somebody fetches now; somebody did, and nobody does so again for a while.
-RUNNING, OVER = "running", "over"
+#: States of a turn: somebody fetches now; somebody did, or could not, and nobody does so again
+#: for a while.
+RUNNING, OVER, FAILED = "running", "over", "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +84,17 @@ class KeySet:
 
         Raises:
             Unauthorised: ``unknown_key``.
-            Undecided: ``key_set_unavailable``, no key set could be fetched.
+            Undecided: ``key_set_unavailable``, no key set could be fetched, or none that may
+                hold a key that is not in the one at hand.
         """
         held = self._current()
         if key_id not in held.keys:
             held = self._refetched(held)
         if key_id not in held.keys:
+            if shared.read(self._unknown_turn) in (RUNNING, FAILED):
+                raise _unavailable(
+                    "the key set at hand lacks the token's key, and no newer one can be had"
+                )
             raise Unauthorised("unknown_key", "the token's key id is not in the key set")
         return _public_key(*held.keys[key_id])
 
@@ -100,11 +106,7 @@ class KeySet:
         if newest is None:
             newest = self._awaited(self._refresh_turn)
         if newest is None:
-            raise Undecided(
-                "key_set_unavailable",
-                "the key set cannot be fetched, and no older one is at hand",
-                retry_after=FAILURE_COOLDOWN_SECONDS,
-            )
+            raise _unavailable("the key set cannot be fetched, and no older one is at hand")
         return newest
 
     def _refetched(self, seen: HeldKeys) -> HeldKeys:
@@ -135,7 +137,10 @@ class KeySet:
             shared.write(turn, OVER, seconds=0)
             return newest
         fetched = self._fetch()
-        shared.write(turn, OVER, seconds=rest_seconds if fetched else FAILURE_COOLDOWN_SECONDS)
+        if fetched:
+            shared.write(turn, OVER, seconds=rest_seconds)
+        else:
+            shared.write(turn, FAILED, seconds=FAILURE_COOLDOWN_SECONDS)
         return fetched
 
     def _awaited(self, turn: str) -> HeldKeys | None:
@@ -169,6 +174,10 @@ class KeySet:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the answer takes longer than {self.timeout_seconds} s")
         return answer
+
+
+def _unavailable(why: str) -> Undecided:
+    return Undecided("key_set_unavailable", why, retry_after=FAILURE_COOLDOWN_SECONDS)
 
 
 class SameSchemeRedirects(HTTPRedirectHandler):

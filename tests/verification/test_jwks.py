@@ -142,14 +142,32 @@ class TestUnknownKeyIds:
         refusal(key_set, "forged")
         assert server.fetches == 3
 
-    def test_the_known_keys_still_serve_when_looking_for_an_unknown_one_fails(
-        self, server, key_set
+    def test_a_key_that_may_be_new_is_not_refused_while_the_server_is_down(
+        self, server, key_set, clock
     ):
         key_set.find("key-1")
         server.status = 500
 
-        assert refusal(key_set, "forged").code == "unknown_key"
-        assert key_set.find("key-1") == PUBLIC_KEY
+        for _ in range(5):
+            refused = refusal(key_set, "key-2")
+            assert (refused.code, refused.status) == ("key_set_unavailable", 503)
+            assert refused.retry_after == 30
+            assert key_set.find("key-1") == PUBLIC_KEY
+        assert server.fetches == 2
+
+        clock.now += 31
+        server.status = 200
+        assert refusal(key_set, "key-2").code == "unknown_key"
+        server.serve(jwk(kid="key-2"))
+        clock.now += 61
+        assert key_set.find("key-2") == PUBLIC_KEY
+
+    def test_a_key_that_may_be_new_is_not_refused_while_another_looks_for_it(self, server, key_set):
+        key_set.find("key-1")
+        key_set.timeout_seconds = 0
+        shared.claim(key_set._unknown_turn, "running", seconds=10)
+
+        assert refusal(key_set, "key-2").code == "key_set_unavailable"
 
     def test_threads_that_meet_a_new_key_at_once_share_one_fetch(self, server, key_set):
         key_set.find("key-1")
@@ -239,7 +257,7 @@ class TestWithoutSharedCache:
         key_set.find("key-1")
         server.status = 500
         for _ in range(5):
-            assert refusal(key_set, "forged").code == "unknown_key"
+            assert refusal(key_set, "forged").code == "key_set_unavailable"
         assert server.fetches == 2
 
     def test_an_outage_is_not_fetched_per_request(self, server, key_set):
