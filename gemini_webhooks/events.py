@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from gemini_webhooks import signals
 from gemini_webhooks.exceptions import GeminiWebhooksError
+from gemini_webhooks.seals import strip_seal
 from gemini_webhooks.verification.types import VerifiedRequest
 
 JobState = Literal["succeeded", "failed", "cancelled", "expired", "requires_action"]
@@ -238,6 +239,7 @@ def parse(
     *,
     is_replay: bool = False,
     superseded: Callable[[], bool] = _never,
+    with_seal: bool = False,
 ) -> Event:
     """Read the event out of a request whose signature holds.
 
@@ -245,6 +247,7 @@ def parse(
         verified: the request.
         is_replay: somebody asked for it again.
         superseded: says whether a newer event of the same resource is stored.
+        with_seal: leave the seal in the metadata, for who has yet to open it.
 
     Raises:
         Unreadable: the body is not JSON, or nested too deeply.
@@ -255,6 +258,8 @@ def parse(
     metadata = verified.sealed_metadata
     if metadata is None:
         metadata = _metadata(envelope)
+        if not with_seal:
+            metadata = strip_seal(metadata)
     sent_type = _text(envelope.get("type")) or ""
     return Event(
         id=verified.webhook_id,

@@ -110,7 +110,7 @@ def _receive(request: IncomingRequest, acceptance: Acceptance) -> Receipt:
     verified = _verify(request, headers, acceptance)
     event: Event | None
     try:
-        verified, event = _unseal(verified, events.parse(verified), acceptance)
+        verified, event = _unseal(verified, events.parse(verified, with_seal=True), acceptance)
     except events.Unreadable:
         _require_seal(verified)
         event = None

@@ -200,10 +200,14 @@ def test_one_text_is_no_list_of_audiences(
 
 @sqlite
 def test_seal_of_somebody_else_does_not_hinder_a_signature(static: StaticSender) -> None:
+    signals.batch_succeeded.connect(recorder := Recorder())
     metadata = {"tenant": "acme", "gemini_webhooks_seal": "somebody else's"}
 
     assert static.post(static.envelope(user_metadata=metadata)).status_code == 200
+    processing.drain()
+
     assert the_delivery().user_metadata == {"tenant": "acme"}
+    assert recorder.event.user_metadata == {"tenant": "acme"}
 
 
 @sqlite

@@ -14,7 +14,6 @@ from gemini_webhooks.events import Event
 from gemini_webhooks.models import ResultFile, WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.recordings.files import Recording
 from gemini_webhooks.results import removal, supplying
-from gemini_webhooks.seals import strip_seal
 from gemini_webhooks.verification import VerifiedRequest
 
 logger = logs.get_logger(__name__)
@@ -121,8 +120,7 @@ def _stored(
     )
     event: Event | None
     try:
-        parsed = events.parse(verified)
-        event = replace(parsed, user_metadata=strip_seal(parsed.user_metadata))
+        event = events.parse(verified)
     except events.Unreadable:
         event = None
     recorded = deliveries.record_loaded(
