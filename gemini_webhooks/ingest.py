@@ -95,7 +95,7 @@ def refuse(
         acceptance: what its signature was compared with, if it came to that.
     """
     observe.refused(refusal.code)
-    suppressed = rejections.quota.take()
+    suppressed = rejections.quota.take(refusal.code)
     if suppressed is None:
         return
     if isinstance(refusal, Rejected):

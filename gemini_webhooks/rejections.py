@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -23,7 +24,8 @@ from gemini_webhooks.verification import IncomingRequest, safe_headers
 
 logger = logs.get_logger(__name__)
 
-#: Rows that one process writes in one window at most; further requests are only counted.
+#: Rows that one process writes for one reason in one window at most; further requests are only
+#: counted.
 ROWS_PER_WINDOW = 60
 WINDOW_SECONDS = 60.0
 #: The table never holds many more rows than this.
@@ -33,23 +35,27 @@ TRIM_EVERY = 100
 
 @dataclass
 class Quota:
-    """Says which rejections are recorded, and counts the others."""
+    """Says which rejections are recorded, and counts the others.
+
+    Each reason has rows of its own: a flood of forgeries does not hide what else is refused.
+    """
 
     started: float = float("-inf")
-    taken: int = 0
+    taken: Counter[str] = field(default_factory=Counter)
     suppressed: int = 0
     since_trim: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self) -> int | None:
+    def take(self, reason: str) -> int | None:
         """``None``: do not record this one. Otherwise how many were not, since the last."""
         with self.lock:
             if time.monotonic() - self.started >= WINDOW_SECONDS:
-                self.started, self.taken = time.monotonic(), 0
-            if self.taken >= ROWS_PER_WINDOW:
+                self.started = time.monotonic()
+                self.taken.clear()
+            if self.taken[reason] >= ROWS_PER_WINDOW:
                 self.suppressed += 1
                 return None
-            self.taken += 1
+            self.taken[reason] += 1
             self.since_trim += 1
             suppressed, self.suppressed = self.suppressed, 0
             return suppressed

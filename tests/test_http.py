@@ -220,6 +220,9 @@ def test_flood_of_forgeries_does_not_fill_the_table(static: StaticSender) -> Non
         assert static.post(headers={"webhook-signature": "v1,AAAA"}).status_code == 401
 
     assert RejectedRequest.objects.count() == 60
+    static.post(headers={"webhook-timestamp": "soon"})
+    newest = RejectedRequest.objects.latest("pk")
+    assert (newest.reason, newest.suppressed) == ("malformed_header", 140)
 
 
 @sqlite
