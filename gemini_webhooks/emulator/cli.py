@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import json
 import signal
 import threading
 from argparse import Action, ArgumentParser, Namespace, _ArgumentGroup
@@ -60,22 +61,33 @@ def add_arguments(parser: ArgumentParser | _ArgumentGroup, *, prefix: str = "") 
         _add(parser, option, types[option.name], prefix)
 
 
+def add_json(parser: ArgumentParser) -> None:
+    """Declare ``--json``, for a command that does nothing besides."""
+    parser.add_argument(
+        "--json", action="store_true", help="report in JSON, an object a line, for programs"
+    )
+
+
 def serve(given: Mapping[str, Any], say: Say) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        given: what the parser made of the arguments.
+        given: what the parser made of the arguments, also of :func:`add_json`.
         say: called with each line of the report, from any thread.
 
     Raises:
         CannotServe: an option makes no sense, or the port cannot be had.
     """
-    server = prepare(given, say)
+    report = _in_json(say) if given["json"] else say
+    server = prepare(given, report)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with server:
-        introduce(server, say)
+        if given["json"]:
+            say(json.dumps(_introduction(server)))
+        else:
+            introduce(server, say)
         ended.wait()
 
 
@@ -112,10 +124,23 @@ def environment(server: EmulatorServer) -> dict[str, str]:
 
 def introduce(server: EmulatorServer, say: Say) -> None:
     """Say where it listens, and what a shell and a site have to be told."""
+    introduction = _introduction(server)
     say(f"The Gemini API emulator listens at {server.url} (its page is there as well)")
-    for name, value in environment(server).items():
+    for name, value in introduction["environment"].items():
         say(f"  export {name}={value}")
-    say(f'  GEMINI_WEBHOOKS["JWKS_URL"] = "{server.url}/.well-known/jwks.json"')
+    say(f'  GEMINI_WEBHOOKS["JWKS_URL"] = "{introduction["jwks_url"]}"')
+
+
+def _introduction(server: EmulatorServer) -> dict[str, Any]:
+    return {
+        "url": server.url,
+        "jwks_url": f"{server.url}/.well-known/jwks.json",
+        "environment": environment(server),
+    }
+
+
+def _in_json(say: Say) -> Say:
+    return lambda line: say(json.dumps({"message": line}))
 
 
 def writing_to(stream: Stream) -> Say:

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser("gemini-emulator", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     cli.add_arguments(parser)
+    cli.add_json(parser)
     given = vars(parser.parse_args(arguments))
     # No site: all that Django's requests and templates need are the defaults.
     settings.configure()

@@ -77,6 +77,26 @@ def test_it_reports_jobs_and_deliveries():
     assert re.fullmatch(rf"interaction\.completed msg_\w+ -> {target} try 1: .+\n", said[2])
 
 
+def test_it_reports_in_json():
+    with running("--port", "0", "--job-seconds", "0", "--json") as process:
+        began = json.loads(process.stdout.readline())
+        start_interaction(began["url"], "http://127.0.0.1:9/")
+        said = json.loads(process.stdout.readline())
+
+    url = re.fullmatch(r"http://127\.0\.0\.1:\d+", began["url"])[0]
+    assert began == {
+        "url": url,
+        "jwks_url": f"{url}/.well-known/jwks.json",
+        "environment": {
+            "GOOGLE_GEMINI_BASE_URL": url,
+            "STORAGE_EMULATOR_HOST": url,
+            "GEMINI_API_KEY": "emulator",
+        },
+    }
+    assert re.fullmatch(r"interaction interaction_\w+ started", said.pop("message"))
+    assert said == {}
+
+
 def test_it_goes_on_when_nobody_reads_its_lines_any_more():
     with running("--port", "0") as process:
         url = re.search(r"http://\S+", process.stdout.readline())[0]

@@ -37,6 +37,11 @@ def running(folder, *arguments, code=MAIN):
         process.communicate()
 
 
+def test_it_reports_in_json(tmp_path):
+    with running(tmp_path, "--port", "0", "--output", "inline", "--json") as process:
+        assert json.loads(process.stdout.readline()).keys() == {"url", "jwks_url", "environment"}
+
+
 def call(url, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{url}{path}", data, {"x-goog-api-key": "emulator"})

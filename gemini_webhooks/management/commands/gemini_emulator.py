@@ -20,6 +20,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Those of the emulator."""
         cli.add_arguments(parser)
+        cli.add_json(parser)
 
     def handle(self, **given: Any) -> None:
         """Serve, report, and end at the first signal."""
