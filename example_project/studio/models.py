@@ -65,7 +65,7 @@ class Commission(models.Model):
         SUBMITTING = "submitting", "being submitted"
         RUNNING = "running", "running"
         WAITING = "waiting", "waits for approval"
-        UNTOLD = "untold", "decided, the model has not heard of it"
+        UNTOLD = "untold", "answer not confirmed"
         RETRYING = "retrying", "failed, is tried again"
         SUCCEEDED = "succeeded", "done"
         FAILED = "failed", "failed"

@@ -57,7 +57,7 @@ def test_an_answer_that_google_does_not_take_can_be_given_again(
     assert "did not take the answer" in answer
     assert state(asked) == State.UNTOLD
     listed = read("/studio/acme/")
-    assert "decided, the model has not heard of it" in listed
+    assert "answer not confirmed" in listed
     assert "waits for approval" not in listed
     assert "Send the answer again" in answer
     assert "Refuse" not in answer

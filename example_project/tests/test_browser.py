@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.utils import timezone
 
 from example_project.studio.models import Commission
 from gemini_webhooks.models import ResultFile
@@ -69,17 +68,24 @@ def test_a_person_is_asked_and_it_goes_on(person, work):
     person.look("studio-published")
 
 
-def test_an_answer_that_did_not_arrive_is_sent_again(person, place, work, ada):
+def test_an_answer_that_did_not_arrive_is_sent_again(person, asked, work, monkeypatch):
     person.open("/studio/acme/published/")
     person.sees("Nothing yet.")
     person.look("studio-published-empty")
-    asked = place("interaction", "need-action", may_publish="on")
-    work()
-    asked.approvals.update(verdict="granted", decided_by=ada, decided_at=timezone.now())
 
     person.open(asked.get_absolute_url())
-    person.sees("The model has not heard of it yet.")
+    with monkeypatch.context() as broken:
+        broken.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
+        person.press("Grant")
+        person.sees(
+            "The Gemini API did not take the answer",
+            "Whether the model has heard of it, is not known.",
+        )
     person.look("studio-again")
+    person.open("/studio/acme/")
+    person.sees("answer not confirmed")
+    person.look("studio-untold")
+    person.open(asked.get_absolute_url())
     person.press("Send the answer again")
     work()
     person.sees("Echo: Published.")

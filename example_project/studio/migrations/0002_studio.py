@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                             ("submitting", "being submitted"),
                             ("running", "running"),
                             ("waiting", "waits for approval"),
-                            ("untold", "decided, the model has not heard of it"),
+                            ("untold", "answer not confirmed"),
                             ("retrying", "failed, is tried again"),
                             ("succeeded", "done"),
                             ("failed", "failed"),
