@@ -24,9 +24,9 @@ from gemini_webhooks.verification import IncomingRequest, safe_headers
 
 logger = logs.get_logger(__name__)
 
-#: Rows that one process writes for one reason in one window at most; further requests are only
-#: counted.
-ROWS_PER_WINDOW = 60
+#: Rows that one process writes in one window at most, for one reason and in all; further requests
+#: are only counted.
+ROWS_PER_REASON, ROWS_PER_WINDOW = 60, 240
 WINDOW_SECONDS = 60.0
 #: The table never holds many more rows than this.
 MAX_ROWS = 10_000
@@ -37,7 +37,7 @@ TRIM_EVERY = 100
 class Quota:
     """Says which rejections are recorded, and counts the others.
 
-    Each reason has rows of its own: a flood of forgeries does not hide what else is refused.
+    Each reason has rows of its own: a flood of forgeries does not hide what is refused for another.
     """
 
     started: float = float("-inf")
@@ -52,7 +52,8 @@ class Quota:
             if time.monotonic() - self.started >= WINDOW_SECONDS:
                 self.started = time.monotonic()
                 self.taken.clear()
-            if self.taken[reason] >= ROWS_PER_WINDOW:
+            is_full = self.taken.total() >= ROWS_PER_WINDOW
+            if is_full or self.taken[reason] >= ROWS_PER_REASON:
                 self.suppressed += 1
                 return None
             self.taken[reason] += 1

@@ -117,7 +117,7 @@ def decide(commission: Commission, user: User, *, interaction_id: str, granted: 
 
 
 def answer_again(commission: Commission, *, interaction_id: str) -> bool:
-    """Tell the model what was decided, as it has not heard of it; ``False`` if it has.
+    """Tell the model what was decided, if that is to be told; otherwise ``False``.
 
     Raises:
         google.NotStarted: the answer did not reach the Gemini API this time either.

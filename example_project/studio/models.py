@@ -131,7 +131,7 @@ class Commission(models.Model):
 
     @property
     def is_to_be_answered(self) -> bool:
-        """Whether a model waits for a decision, or whoever told it of one was interrupted."""
+        """Whether a model waits for a decision, or may not have heard of the one that was made."""
         waits = self.state in {self.State.WAITING, self.State.UNTOLD}
         return waits or bool(self._is_stuck and self.resource_id)
 

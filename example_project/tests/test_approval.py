@@ -50,6 +50,7 @@ def test_refused_by_the_first_of_two(asked, decide, work, page, read):
 def test_an_answer_that_google_does_not_take_can_be_given_again(
     asked, decide, work, read, monkeypatch
 ):
+    assert "waits for approval" in read("/studio/acme/")
     with monkeypatch.context() as broken:
         broken.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
         answer = decide(asked, "grant").content.decode()

@@ -79,7 +79,7 @@ def test_an_answer_that_did_not_arrive_is_sent_again(person, asked, work, monkey
         person.press("Grant")
         person.sees(
             "The Gemini API did not take the answer",
-            "Whether the model has heard of it, is not known.",
+            "It is not known whether the model has heard of it.",
         )
     person.look("studio-again")
     person.open("/studio/acme/")

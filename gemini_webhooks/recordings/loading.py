@@ -14,6 +14,7 @@ from gemini_webhooks.events import Event
 from gemini_webhooks.models import ResultFile, WebhookDelivery, WebhookEndpoint
 from gemini_webhooks.recordings.files import Recording
 from gemini_webhooks.results import removal, supplying
+from gemini_webhooks.seals import strip_seal
 from gemini_webhooks.verification import VerifiedRequest
 
 logger = logs.get_logger(__name__)
@@ -116,7 +117,7 @@ def _stored(
         webhook_id=recording.webhook_id,
         body=recording.body,
         signing="none",
-        sealed_metadata=recording.user_metadata if recording.sealed else None,
+        sealed_metadata=strip_seal(recording.user_metadata) if recording.sealed else None,
     )
     event: Event | None
     try:

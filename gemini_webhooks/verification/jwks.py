@@ -84,19 +84,18 @@ class KeySet:
 
         Raises:
             Unauthorised: ``unknown_key``.
-            Undecided: ``key_set_unavailable``, no key set could be fetched, or none that may
-                hold a key that is not in the one at hand.
+            Undecided: ``key_set_unavailable``, no key set could be fetched, or none newer than the
+                one at hand, which lacks this key.
         """
         held = self._current()
-        if key_id not in held.keys:
-            held = self._refetched(held)
-        if key_id not in held.keys:
-            if shared.read(self._unknown_turn) in (RUNNING, FAILED):
-                raise _unavailable(
-                    "the key set at hand lacks the token's key, and no newer one can be had"
-                )
-            raise Unauthorised("unknown_key", "the token's key id is not in the key set")
-        return _public_key(*held.keys[key_id])
+        newest = held if key_id in held.keys else self._refetched(held)
+        if key_id in newest.keys:
+            return _public_key(*newest.keys[key_id])
+        if newest == held and shared.read(self._unknown_turn) != OVER:
+            raise _unavailable(
+                "the key set at hand lacks the token's key, and no newer one can be had"
+            )
+        raise Unauthorised("unknown_key", "the token's key id is not in the key set")
 
     def _current(self) -> HeldKeys:
         held = self._held()

@@ -162,6 +162,18 @@ class TestUnknownKeyIds:
         clock.now += 61
         assert key_set.find("key-2") == PUBLIC_KEY
 
+    def test_a_key_that_may_be_new_is_not_refused_when_the_cache_forgets_who_looked(
+        self, server, key_set, monkeypatch
+    ):
+        key_set.find("key-1")
+        server.status = 500
+        refusal(key_set, "key-2")
+        read = shared.read
+        forgotten = key_set._unknown_turn
+        monkeypatch.setattr(shared, "read", lambda key: None if key == forgotten else read(key))
+
+        assert refusal(key_set, "key-2").code == "key_set_unavailable"
+
     def test_a_key_that_may_be_new_is_not_refused_while_another_looks_for_it(self, server, key_set):
         key_set.find("key-1")
         key_set.timeout_seconds = 0
