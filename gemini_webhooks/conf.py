@@ -13,10 +13,12 @@ SETTING = "GEMINI_WEBHOOKS"
 GOOGLE_API = "https://generativelanguage.googleapis.com"
 
 #: The emulator's address, the site's own where it is not the usual one, and likewise the bucket
-#: that results are in. Set by ``runserver --with-emulator``, and by hand for other processes.
+#: that results are in; and whether the site's own process is the worker. Set by ``runserver
+#: --with-emulator``, and by hand for other processes.
 EMULATOR = "GEMINI_WEBHOOKS_EMULATOR"
 EMULATOR_SITE = "GEMINI_WEBHOOKS_EMULATOR_SITE"
 EMULATOR_BUCKET = "GEMINI_WEBHOOKS_EMULATOR_BUCKET"
+EMULATOR_WORKER = "GEMINI_WEBHOOKS_EMULATOR_WORKER"
 USUAL_SITE = "http://127.0.0.1:8000"
 USUAL_BUCKET = "gemini-emulator"
 USUAL_KEY = "emulator"
@@ -77,6 +79,11 @@ class Settings:
 def is_emulated() -> bool:
     """Whether the emulator stands for Google, which takes a site in development (``DEBUG``)."""
     return bool(os.environ.get(EMULATOR)) and bool(django_settings.DEBUG)
+
+
+def works_itself() -> bool:
+    """Whether the site beside the emulator is its own worker: ``runserver --with-worker``."""
+    return is_emulated() and bool(os.environ.get(EMULATOR_WORKER))
 
 
 def lead_to_emulator() -> None:

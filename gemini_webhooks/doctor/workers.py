@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from django.apps import apps
 
 from gemini_webhooks import clock
+from gemini_webhooks.conf import works_itself
 from gemini_webhooks.deliveries import rows, untaken
 from gemini_webhooks.dispatch import inspection, messages
 from gemini_webhooks.doctor.findings import Finding, failure, ok, warning
@@ -25,6 +26,9 @@ WITHOUT = "Until then nothing is lost: `manage.py gemini_webhooks drain` process
 def broker(site: Site) -> Iterator[Finding]:
     """The broker answers, and workers take from the right queues."""
     del site
+    if works_itself():
+        yield ok("broker", "None is needed: `runserver --with-worker` runs receivers itself.")
+        return
     found = inspection.broker(BROKER_SECONDS)
     if found.is_eager:
         yield warning(
@@ -62,6 +66,13 @@ def broker(site: Site) -> Iterator[Finding]:
 def beat(site: Site) -> Iterator[Finding]:
     """The sweep is scheduled; whether beat runs cannot be seen from here."""
     del site
+    if works_itself():
+        yield ok(
+            "beat",
+            "None is needed: `runserver --with-worker` sweeps. `reconcile` and `prune` are yours "
+            "to call.",
+        )
+        return
     scheduled = inspection.scheduled() | _in_the_database()
     absent = [entry["task"] for entry in beat_schedule().values() if entry["task"] not in scheduled]
     if SWEEP in absent:

@@ -26,6 +26,7 @@ from gemini_webhooks.conf import (
     EMULATOR,
     EMULATOR_BUCKET,
     EMULATOR_SITE,
+    EMULATOR_WORKER,
     USUAL_BUCKET,
     USUAL_SITE,
 )
@@ -79,6 +80,8 @@ class _WithEmulator(Runserver):
         except cli.CannotServe as error:
             raise CommandError(str(error)) from error
         variables = _variables(server, self._address(options))
+        if options["with_worker"]:
+            variables[EMULATOR_WORKER] = "1"
         with server:
             say(f"The Gemini API emulator, and its page, are at {server.url}")
             say("For manage.py and your own code, in another terminal:")

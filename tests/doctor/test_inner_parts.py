@@ -21,6 +21,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from gemini_webhooks import beat_schedule, receivers, registration, signals
+from gemini_webhooks.conf import EMULATOR, EMULATOR_WORKER
 from gemini_webhooks.models import RejectedRequest, WebhookDelivery, WebhookEndpoint
 from tests import servers
 from tests.conftest import every_database
@@ -250,6 +251,22 @@ def test_beat(configured: dict[str, Any], celery: Callable[..., Celery]) -> None
 
     app.conf.beat_schedule = {**beat_schedule()}
     assert doctor().status("beat") == "ok"
+
+
+@sqlite
+def test_site_that_works_itself_needs_no_celery(
+    configured: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMULATOR, "http://127.0.0.1:9")
+    monkeypatch.setenv(EMULATOR_WORKER, "1")
+    settings.DEBUG = True
+    report = doctor()
+    assert (report.status("broker"), report.status("beat")) == ("ok", "ok")
+    assert "--with-worker" in report["broker"]["message"]
+
+    settings.DEBUG = False  # where the variables do not count
+    report = doctor()
+    assert (report.status("broker"), report.status("beat")) == ("warning", "warning")
 
 
 @sqlite

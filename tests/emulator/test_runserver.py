@@ -16,7 +16,13 @@ from django.core.checks import run_checks
 from django.utils import autoreload
 
 from gemini_webhooks import processing
-from gemini_webhooks.conf import EMULATOR, EMULATOR_BUCKET, EMULATOR_SITE, lead_to_emulator
+from gemini_webhooks.conf import (
+    EMULATOR,
+    EMULATOR_BUCKET,
+    EMULATOR_SITE,
+    EMULATOR_WORKER,
+    lead_to_emulator,
+)
 from gemini_webhooks.conf import settings as ours
 from gemini_webhooks.management.with_emulator import _WithEmulator
 
@@ -159,6 +165,7 @@ def test_a_dynamic_webhook_works_and_reloads_keep_the_emulator(site):
     said = (site / "log.txt").read_text()
     assert f"export {EMULATOR}={google}" in said
     assert f"export {EMULATOR_SITE}={base}" in said
+    assert f"export {EMULATOR_WORKER}=1" in said
 
 
 def test_ctrl_c_ends_all(site):
