@@ -152,6 +152,7 @@ def test_of_a_video_that_fails_there_is_no_event(look, press):
 
 def test_of_jobs_whose_events_are_forgotten_it_says_nothing_wrong(look, wire, server):
     interaction(wire)
+    settled(wire)
     assert "nobody was told" in look()
     message = Message(webhook_id="msg_1", recipient="x", event_type="x", body=b"{}")
     server.emulator.outbox.restore([Posted(message=message, state="delivered")] * KEPT_MESSAGES)
