@@ -10,6 +10,14 @@ from gemini_webhooks.models import ResultFile
 from tests.browser.fixtures import needs_a_browser
 
 MARK = "window.notReloaded = true"
+#: Browsers without H.264 have nothing to show.
+PLAY = """(async () => {
+    const video = document.querySelector("video");
+    video.muted = true;
+    if (!video.canPlayType('video/mp4; codecs="avc1.42E01E"')) return true;
+    await video.play();
+    return video.videoWidth === 320;
+})()"""
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +115,7 @@ def test_a_video_is_shown_and_says_when_it_is_gone(person, place, work):
     person.open(video.get_absolute_url())
     person.sees("Download")
     person.look("studio-video")
+    assert person.evaluates(PLAY)
 
     ResultFile.objects.update(file="", state="removed")
     person.open(video.get_absolute_url())

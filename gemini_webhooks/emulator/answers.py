@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from gemini_webhooks.emulator import words
 from gemini_webhooks.emulator.plans import INVALID_ARGUMENT, Plan
 
-VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42" + bytes(1024)
+#: Two seconds of a disc that crosses the picture (H.264, as Veo's), which any player shows.
+VIDEO = Path(__file__).with_name("video.mp4").read_bytes()
 REFUSED = {"code": INVALID_ARGUMENT, "message": words.asked_for(words.FAIL_ROW)}
 DIMENSIONS = 3072
 #: Parts of a conversation that the model said.
