@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 
 from gemini_webhooks.conf import SETTING
 from gemini_webhooks.doctor import (
+    beside,
     database,
     gemini,
     inside,
@@ -27,6 +28,7 @@ Check = Callable[[Site], Iterator[Finding]]
 
 #: In the order of an event's way, what others rest on first.
 CHECKS: Mapping[str, Check] = {
+    "emulator": beside.emulator,
     "database": database.database,
     "endpoints": database.disabled,
     "secrets": database.secrets,

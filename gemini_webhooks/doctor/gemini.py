@@ -84,7 +84,11 @@ def drift(site: Site) -> Iterator[Finding]:
         differing = list(_differences(title, report, only))
         yield from differing
         if not differing:
-            yield ok(title, f"Google has what is here ({report.compared} endpoints compared).")
+            yield ok(
+                title,
+                f"Google has what is here ({report.compared} "
+                f"endpoint{'s'[: report.compared != 1]} compared).",
+            )
 
 
 def key_set(site: Site) -> Iterator[Finding]:

@@ -67,7 +67,7 @@ def buckets(site: Site) -> Iterator[Finding]:
             "Run pip install 'django-gemini-webhooks[gcs]'.",
         )
     else:
-        for bucket in settings.ALLOWED_BUCKETS:
+        for bucket in dict.fromkeys(settings.ALLOWED_BUCKETS):
             yield _readable(bucket)
 
 

@@ -49,7 +49,7 @@ def broker(site: Site) -> Iterator[Finding]:
         yield failure(
             "broker",
             f"The broker ({found.name}) does not answer: {found.error}.",
-            f"Start it, or correct CELERY_BROKER_URL. {WITHOUT}",
+            f"{_mended(found.error)} {WITHOUT}",
         )
         return
     if found.is_in_memory:
@@ -104,6 +104,15 @@ def backlog(site: Site) -> Iterator[Finding]:
         )
     else:
         yield ok("backlog", "No delivery has been waiting for long.")
+
+
+def _mended(error: str) -> str:
+    if error in (ImportError.__name__, ModuleNotFoundError.__name__):
+        return (
+            "Install what Celery needs for this kind of broker, such as pip install "
+            "'celery[redis]' or 'celery[sqs]'."
+        )
+    return "Start it, or correct CELERY_BROKER_URL."
 
 
 def _waiting() -> int:

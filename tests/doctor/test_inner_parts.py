@@ -187,6 +187,19 @@ def test_broker_that_never_answers(
 
 
 @sqlite
+def test_broker_whose_library_is_not_installed(
+    configured: dict[str, Any], celery: Callable[..., Celery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kombu.transport.mongodb", None)
+    celery("mongodb://127.0.0.1:1/")
+
+    found = doctor()["broker"]
+
+    assert found["status"] == "failure"
+    assert "pip install 'celery[redis]'" in found["hint"]
+
+
+@sqlite
 def test_tasks_that_run_at_once(configured: dict[str, Any], celery: Callable[..., Celery]) -> None:
     celery("memory://", task_always_eager=True)
 
@@ -263,10 +276,12 @@ def test_site_that_works_itself_needs_no_celery(
     report = doctor()
     assert (report.status("broker"), report.status("beat")) == ("ok", "ok")
     assert "--with-worker" in report["broker"]["message"]
+    assert "--with-worker" in report["beat"]["message"]
 
     settings.DEBUG = False  # where the variables do not count
     report = doctor()
-    assert (report.status("broker"), report.status("beat")) == ("warning", "warning")
+    assert "--with-worker" not in report["broker"]["message"]
+    assert "--with-worker" not in report["beat"]["message"]
 
 
 @sqlite
