@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, load_command_class
+from django.core.management.base import BaseCommand
 
 from gemini_webhooks import clock, processing, receivers, replay
 from gemini_webhooks.deliveries import Selection
@@ -236,6 +237,26 @@ def test_it_waits_and_says_how_far_it_is(
         "finished: 2 of 2, 0 skipped",
     ]
     assert "state: finished" in out.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_how_far_it_is_is_not_said_in_the_red_of_errors(
+    failed: list[WebhookDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying.time, "sleep", lambda _: processing.drain())
+    terminal = Terminal()
+    command = load_command_class("gemini_webhooks", "gemini_webhooks")
+    command.stderr = BaseCommand(stderr=terminal, force_color=True).stderr
+    command.stderr.write("an error")
+    call_command(command, "replay", "--state", "failed", "--yes", "--wait", stdout=io.StringIO())
+
+    error, *lines = terminal.getvalue().splitlines()
+    assert error.startswith("\x1b[")
+    assert lines[-1] == "finished: 2 of 2, 0 skipped"
 
 
 def test_waiting_for_one_that_is_stopped_is_no_success(

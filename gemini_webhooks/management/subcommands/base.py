@@ -69,6 +69,11 @@ class Subcommand(ABC):
             for key, value in report.items()
         ]
 
+    def tell(self, line: str) -> None:
+        """Say how far a long work is: at once, on standard error, and not in the red of errors."""
+        self.stderr.write(printable(line), style_func=str)
+        self.stderr.flush()
+
 
 def printable(line: str) -> str:
     """``line`` with everything escaped that a terminal might take for an order."""

@@ -140,13 +140,12 @@ class Replay(Subcommand):
     def _wait(self, begun: ReplayRow) -> ReplayRow:
         """Say how far it is, until it has ended. Workers do it, or a drain."""
         told = ""
-        self.stderr.write(f"Replay {begun.pk} goes on if this is interrupted; stop-replay ends it.")
+        self.tell(f"Replay {begun.pk} goes on if this is interrupted; stop-replay ends it.")
         while True:
             begun = rows(ReplayRow).get(pk=begun.pk)
             if _progress(begun) != told:
                 told = _progress(begun)
-                self.stderr.write(told)
-                self.stderr.flush()
+                self.tell(told)
             if begun.state != ReplayRow.State.RUNNING:
                 return begun
             time.sleep(POLL_SECONDS)

@@ -19,15 +19,14 @@ class Progress:
     """Says on standard error how far a long work is."""
 
     def __init__(self, command: Subcommand) -> None:
-        self._stderr = command.stderr
+        self._tell = command.tell
         self._told_at = time.monotonic()
 
     def __call__(self, kind: str, done: int) -> None:
         """So much of a kind is done."""
         if time.monotonic() - self._told_at >= TELL_SECONDS:
             self._told_at = time.monotonic()
-            self._stderr.write(f"{kind}: {done} so far")
-            self._stderr.flush()
+            self._tell(f"{kind}: {done} so far")
 
 
 class Prune(Subcommand):

@@ -183,7 +183,8 @@ class Send(Subcommand):
                 tell=lambda line: self._say(options, line),
             )
         except KeyboardInterrupt:
-            raise CommandError("No longer watched; it goes on.", returncode=130) from None
+            self.tell("No longer watched; it goes on.")
+            sys.exit(130)
         if not followed.state:
             self._note(
                 "There is no delivery with this id in this database: does the URL belong to "

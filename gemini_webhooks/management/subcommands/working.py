@@ -60,5 +60,5 @@ class Drain(Subcommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
-        self.stderr.write("Processing what comes in; SIGTERM or Ctrl-C ends it after this run.")
+        self.tell("Processing what comes in; SIGTERM or Ctrl-C ends it after this run.")
         return processing.drain_forever(stop)
