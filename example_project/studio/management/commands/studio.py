@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import shlex
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -52,9 +55,7 @@ class Command(BaseCommand):
             shown = password or "(as before)"
             self.stdout.write(f"  {name:<6}{shown:<30}sees {sees}")
         if None in passwords.values():
-            self.stdout.write(
-                "For other passwords: python example_project/manage.py studio --new-passwords"
-            )
+            self.stdout.write(f"For other passwords: {_this_command()} --new-passwords")
 
     def _user(self, name: str) -> User:
         return User.objects.get(username=name)
@@ -75,3 +76,9 @@ class Command(BaseCommand):
 
 def _as_json(passwords: dict[str, str | None]) -> str:
     return json.dumps({"passwords": passwords})
+
+
+def _this_command() -> str:
+    """As it can be typed here, also where no environment is active."""
+    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+    return shlex.join([python, sys.argv[0], "studio"])
