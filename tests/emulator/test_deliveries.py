@@ -313,7 +313,7 @@ def test_tries_go_on_for_a_day_of_google_s_time(serve, receiver):
 
     [message] = wire.server.emulator.outbox.messages
     first, last = message.tries[0].at, message.tries[-1].at
-    assert 0.9 < (last - first).total_seconds() < 10
+    assert 0.5 < (last - first).total_seconds() < 10
     assert len(receiver.got) > 12
     assert (message.state, message.next_try_at) == ("given up", None)
 
