@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.admin.utils import display_for_value
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
@@ -22,7 +21,7 @@ from gemini_webhooks.admin.base import (
 )
 from gemini_webhooks.admin.rendering import folded_block, text_block
 from gemini_webhooks.admin.searching import Rows, runs_called
-from gemini_webhooks.admin.times import span
+from gemini_webhooks.admin.times import moment, span
 from gemini_webhooks.models import Attempt, ReceiverRun
 
 
@@ -42,7 +41,7 @@ class RunShows:
             return gettext("once there is a place in its lane, “%(lane)s”") % {"lane": run.lane}
         if run.held_at is not None:
             return _("once it is let go: a pause holds it")
-        return display_for_value(run.next_attempt_at, EMPTY)
+        return EMPTY if run.next_attempt_at is None else moment(run.next_attempt_at)
 
     @admin.display(description=_("last error"))
     def error_excerpt(self, run: ReceiverRun) -> str:

@@ -293,7 +293,7 @@ def test_the_time_of_the_next_attempt_is_shown_alike_in_lists_and_pages(browser)
     came = rows.delivery()
     waiting = rows.run(came, state=ReceiverRun.State.RETRYING, next_attempt_at=soon)
     for text in (page(browser, waiting), page(browser, came), listed(browser, ReceiverRun)):
-        assert "Jan. 2, 2030, 1 p.m." in text
+        assert "Jan. 2, 2030, 13:00:00" in text
 
 
 def test_a_run_page_tells_a_replay(browser):
