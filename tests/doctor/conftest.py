@@ -60,13 +60,16 @@ def doctor(*words: str) -> Report:
     return Report(json.loads(text), code)
 
 
-def run_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_process(
+    *words: str, stdout: Any = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """As an operator runs it; warnings are errors."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "django", "gemini_webhooks", "doctor", *words],
         cwd=PROJECT,
         env={**os.environ, **environment},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         check=False,

@@ -101,6 +101,19 @@ def test_site_whose_settings_have_errors() -> None:
     assert done.stdout.startswith('failure  settings: GEMINI_WEBHOOKS["NO_SUCH_KEY"] is not')
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_nobody_reads_what_it_says(words: list[str]) -> None:
+    """As with ``| head -1``, at once where each line is flushed and at the end with JSON."""
+    nobody, pipe = os.pipe()
+    os.close(nobody)
+    with os.fdopen(pipe, "w") as closed:
+        done = run_process(
+            *words, DJANGO_SETTINGS_MODULE="tests.emulator.bare_settings", stdout=closed
+        )
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 DOCS = PROJECT / "docs" / "operations.md"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -10,6 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gemini_webhooks.exceptions import GeminiWebhooksError
 from gemini_webhooks.management.subcommands import SUBCOMMANDS, printable, require_text
+
+#: As a shell reports a program that SIGPIPE ended.
+PIPE_CLOSED = 141
 
 
 class Command(BaseCommand):
@@ -27,10 +31,17 @@ class Command(BaseCommand):
             subcommand.add_arguments(sub)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Let some start whatever is wrong."""
+        """Let some start whatever is wrong; end quietly when nobody reads any more."""
         if SUBCOMMANDS[options["subcommand"]].skips_checks:
             options["skip_checks"] = True
-        return super().execute(*args, **options)
+        try:
+            said = super().execute(*args, **options)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read it has seen enough, as `head` has. Python would complain once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(PIPE_CLOSED)
+        return said
 
     def handle(self, *_: Any, subcommand: str, **options: Any) -> None:
         """Run one subcommand."""
