@@ -5,6 +5,7 @@ Processes that run none register them too: what a task needs, it imports itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -85,9 +86,7 @@ def sweep(limit: int = 500, *, everything: bool = False) -> dict[str, int]:
 
     swept = processing.sweep(limit, everything=everything)
     messages.publish(swept.handoffs, detached=True)
-    counts = dict.fromkeys(messages.TASKS, 0)
-    for handoff in swept.handoffs:
-        counts[handoff.kind] += 1
+    counts = dict.fromkeys(messages.TASKS, 0) | Counter(each.kind for each in swept.handoffs)
     if max(counts.values()) >= limit and not everything:  # else it would find the same again
         messages.take_another_turn()
     return {**counts, "settled": swept.settled}
@@ -134,15 +133,5 @@ def sync_endpoints() -> None:
     from gemini_webhooks import registration
 
     for compared in registration.sync_all():
-        if compared.report is None:
-            name, error = compared.api_key_name, compared.error
-            logger.warning("endpoints of API key %s not compared: %s", name, error)
-            continue
-        for failure in compared.report.failures:
-            logger.error("Google switched off endpoint %s %s", failure.slug, failure.in_words)
-        for slug in compared.report.missing:
-            logger.error("Google does not have endpoint %s any more: delete it and add it", slug)
-        for slug in compared.report.unregistered:
-            logger.error("endpoint %s was never registered: delete it and add it again", slug)
-        for drift in compared.report.drift:
-            logger.warning("endpoint %s differs at Google: %s", drift.slug, drift.field)
+        for level, trouble in compared.troubles():
+            logger.log(level, "%s", trouble)

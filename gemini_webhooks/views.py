@@ -99,15 +99,19 @@ def _body(request: HttpRequest) -> bytes:
     declared = request.META.get("CONTENT_LENGTH") or "0"
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise too_large
-    source = _source(request)
-    body = bytearray()
-    try:
-        while chunk := source.read(limit + 1 - len(body)):
-            body += chunk
-            if len(body) > limit:
-                raise too_large
-    except UnreadablePostError:
-        raise Malformed("body_unreadable", "the sender went away while it sent the body") from None
+    body = _read(_source(request), limit + 1)
+    if len(body) > limit:
+        raise too_large
     if not body and declared.strip("0"):
         raise Undecided("body_consumed", "a middleware of this site read the body first")
+    return body
+
+
+def _read(source: _Readable, size: int) -> bytes:
+    body = bytearray()
+    try:
+        while len(body) < size and (chunk := source.read(size - len(body))):
+            body += chunk
+    except UnreadablePostError:
+        raise Malformed("body_unreadable", "the sender went away while it sent the body") from None
     return bytes(body)

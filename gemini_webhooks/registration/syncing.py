@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,7 @@ from gemini_webhooks.storable import strings_in
 State = WebhookEndpoint.State
 #: Google's doing, so we follow; what we disabled ourselves stays disabled.
 GOOGLES_OWN = {State.ENABLED, State.DISABLED_BY_GOOGLE}
+AGAIN = "delete it and add it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,21 @@ class Compared:
     api_key_name: str
     report: SyncReport | None = None
     error: str = ""
+
+    def troubles(self) -> Iterator[tuple[int, str]]:
+        """Yield what somebody has to look at: a level of :mod:`logging`, and a line."""
+        if self.report is None:
+            why = f"endpoints of API key {self.api_key_name} not compared: {self.error}"
+            yield logging.WARNING, why
+            return
+        for failure in self.report.failures:
+            yield logging.ERROR, f"Google switched off endpoint {failure.slug} {failure.in_words}"
+        for slug in self.report.missing:
+            yield logging.ERROR, f"Google does not have endpoint {slug} any more: {AGAIN}"
+        for slug in self.report.unregistered:
+            yield logging.ERROR, f"endpoint {slug} was never registered: {AGAIN}"
+        for drift in self.report.drift:
+            yield logging.WARNING, f"endpoint {drift.slug} differs at Google: {drift.field}"
 
 
 def sync(api_key_name: str = "default", *, dry_run: bool = False) -> SyncReport:
