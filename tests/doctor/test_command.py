@@ -106,10 +106,9 @@ def test_nobody_reads_what_it_says(words: list[str]) -> None:
     """As with ``| head -1``, at once where each line is flushed and at the end with JSON."""
     nobody, pipe = os.pipe()
     os.close(nobody)
+    environment = {"DJANGO_SETTINGS_MODULE": "tests.emulator.bare_settings", "PYTHONUNBUFFERED": ""}
     with os.fdopen(pipe, "w") as closed:
-        done = run_process(
-            *words, DJANGO_SETTINGS_MODULE="tests.emulator.bare_settings", stdout=closed
-        )
+        done = run_process(*words, stdout=closed, **environment)
 
     assert (done.returncode, done.stderr) == (141, "")
 

@@ -35,13 +35,14 @@ class Command(BaseCommand):
         if SUBCOMMANDS[options["subcommand"]].skips_checks:
             options["skip_checks"] = True
         try:
-            said = super().execute(*args, **options)
-            self.stdout.flush()
+            try:
+                return super().execute(*args, **options)
+            finally:
+                self.stdout.flush()
         except BrokenPipeError:
             # Whoever read it has seen enough, as `head` has. Python would complain once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(PIPE_CLOSED)
-        return said
 
     def handle(self, *_: Any, subcommand: str, **options: Any) -> None:
         """Run one subcommand."""
