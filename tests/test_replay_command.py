@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +29,11 @@ def run(*words: str) -> str:
 
 def told(*words: str) -> Any:
     return json.loads(run(*words, "--json"))
+
+
+def pause_by(act: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Act where the command would sleep; other threads go on sleeping."""
+    monkeypatch.setattr(replaying, "time", SimpleNamespace(sleep=act))
 
 
 @pytest.fixture
@@ -221,7 +228,7 @@ def test_it_waits_and_says_how_far_it_is(
         if next(work):
             processing.advance(Replay.objects.get().pk)
 
-    monkeypatch.setattr(replaying.time, "sleep", sleep)
+    pause_by(sleep, monkeypatch)
     err = io.StringIO()
     call_command(
         "gemini_webhooks", "replay", "--state", "failed", "--yes", "--wait",
@@ -247,7 +254,7 @@ class Terminal(io.StringIO):
 def test_how_far_it_is_is_not_said_in_the_red_of_errors(
     failed: list[WebhookDelivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replaying.time, "sleep", lambda _: processing.drain())
+    pause_by(lambda _: processing.drain(), monkeypatch)
     terminal = Terminal()
     command = load_command_class("gemini_webhooks", "gemini_webhooks")
     command.stderr = BaseCommand(stderr=terminal, force_color=True).stderr
@@ -262,9 +269,7 @@ def test_how_far_it_is_is_not_said_in_the_red_of_errors(
 def test_waiting_for_one_that_is_stopped_is_no_success(
     failed: list[WebhookDelivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        replaying.time, "sleep", lambda _: replay.stop(Replay.objects.get(), actor="eve")
-    )
+    pause_by(lambda _: replay.stop(Replay.objects.get(), actor="eve"), monkeypatch)
     with pytest.raises(SystemExit) as ended:
         run("replay", "--state", "failed", "--yes", "--wait")
     assert ended.value.code == 1
