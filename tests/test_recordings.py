@@ -448,6 +448,13 @@ def test_a_seal_that_was_taken_out_is_no_metadata(configured: dict[str, Any]) ->
 
 
 @sqlite
+def test_a_seal_beside_what_it_sealed_is_no_metadata(configured: dict[str, Any]) -> None:
+    metadata = {"tenant": "acme", "gemini_webhooks_seal": "[redacted]"}
+    Done("load", written(sealed=True, user_metadata=metadata))
+    assert (the_delivery().user_metadata, the_delivery().sealed) == ({"tenant": "acme"}, True)
+
+
+@sqlite
 def test_loading_again(configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     file = written()
     assert Done("load", file, "--json").json["loaded"] == ["m"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import sys
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -38,3 +41,9 @@ def test_the_command_says_what_to_do():
 
     assert "Log in to the studio as" in out.getvalue()
     assert "sees acme" in out.getvalue()
+
+    call_command("studio", stdout=out)
+    shown = out.getvalue().splitlines()[-1].partition(": ")[2]
+    python, *_, command, option = shlex.split(shown)
+    assert Path(python).samefile(sys.executable)
+    assert (command, option) == ("studio", "--new-passwords")

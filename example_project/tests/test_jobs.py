@@ -6,7 +6,8 @@ import pytest
 
 from example_project.studio import google as gemini
 from example_project.studio.models import BatchRow, Commission
-from example_project.tests.steps import replay_all, state
+from example_project.tests.steps import replay, state
+from gemini_webhooks.models import WebhookDelivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = Commission.State
@@ -69,7 +70,7 @@ def test_a_replay_that_fails_spoils_nothing(place, work, monkeypatch):
     asked = place("interaction", "one")
     work()
     monkeypatch.setattr(gemini, "read_interaction", lambda _: 1 / 0)
-    replay_all()
+    replay(WebhookDelivery.objects.get())
     work()
 
     assert state(asked) == State.SUCCEEDED
@@ -79,7 +80,7 @@ def test_a_replay_changes_nothing_that_a_person_sees(place, work, page):
     batch = place("batch", "one")
     work()
     before = Commission.objects.values().get()
-    replay_all()
+    replay(WebhookDelivery.objects.get())
     work()
 
     assert Commission.objects.values().get() == before
